@@ -1,0 +1,158 @@
+"""The requests and responses of the control plane's HTTP API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Start a run. ``graph`` is the JSON form of a traced graph; ``source`` maps relative paths to file texts."""
+
+    graph: dict[str, Any]
+    source: dict[str, str]
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The newest numbers of a running node: whatever it has reported so far."""
+
+    epoch: int | None = None
+    step: int | None = None
+    done: float | None = None
+    total: float | None = None
+    message: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    attempt: str
+    number: int
+    state: str
+    workers: int
+    started_at: float | None = None
+    ended_at: float | None = None
+    cause: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    line: int | None = None
+    peak_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """``state``: waiting · queued · running · backoff · succeeded · cached · failed · skipped · cancelled.
+    ``reason`` says in a sentence why it is in that state."""
+
+    node: str
+    step: str
+    kind: str
+    state: str
+    label: str = ""
+    reason: str = ""
+    memo: str = ""
+    created_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    progress: Progress | None = None
+    attempts: list[AttemptView] = field(default_factory=list)
+    output: dict[str, Any] | None = None
+    upstream: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """``state``: running · succeeded · failed · cancelled. ``output`` is the value the workflow returned, as JSON
+    (artifacts that are not JSON appear as their reference)."""
+
+    run: str
+    workflow: str
+    state: str
+    created_at: float
+    ended_at: float | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    user: str = ""
+    reason: str = ""
+    nodes: list[NodeView] = field(default_factory=list)
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    run: str
+    workflow: str
+    state: str
+    created_at: float
+    ended_at: float | None
+    nodes: int
+    finished: int
+    cached: int
+    failed: int
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    replica: str
+    state: str
+    port: int | None = None
+    pid: int | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One model of a service, callable by itself under ``name``."""
+
+    name: str
+    model: str
+    digest: str
+    url: str
+    replicas: list[ReplicaView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """``state``: starting · ready · degraded · failed · stopped. ``url`` is the predict address at the gateway."""
+
+    name: str
+    state: str
+    revision: int
+    url: str
+    aggregate: str
+    created_at: float
+    reason: str = ""
+    run: str = ""
+    members: list[MemberView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The control plane itself."""
+
+    version: str
+    home: str
+    pid: int
+    started_at: float
+    gateway: str
+    cpu_total: float
+    cpu_used: float
+    memory_total: int
+    memory_used: int
+    runs_active: int
+    services: int
+    degraded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """Every response that is not a success."""
+
+    code: str
+    message: str
+    hint: str = ""
+    context: dict[str, Any] = field(default_factory=dict)
