@@ -1,1 +1,1 @@
-"""schedule."""
+"""Who runs next: a pure policy and the bookkeeping around it."""

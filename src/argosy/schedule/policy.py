@@ -1,0 +1,34 @@
+"""What a policy is, and the first one: priorities in order, then first come first served, gangs all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from argosy.schedule.model import JobId
+from argosy.schedule.state import ScheduleState
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Grant the job everything it asks for."""
+
+    job: JobId
+
+
+Decision = Start
+Policy = Callable[[ScheduleState], tuple[Decision, ...]]
+"""Pure: equal states give equal decisions. The decisions together must fit the capacity."""
+
+
+def first_come_first_served(state: ScheduleState) -> tuple[Decision, ...]:
+    """Start from the head of the line until the head does not fit; nobody overtakes it."""
+    used = state.used
+    starts = []
+    for place in state.waiting:
+        wanted = used.plus(place.job.demand, place.job.workers)
+        if not wanted.fits(state.capacity):
+            break
+        used = wanted
+        starts.append(Start(place.job.id))
+    return tuple(starts)
