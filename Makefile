@@ -1,0 +1,78 @@
+# `make` alone lists what there is. Everything lives in .venv; nothing else on the machine is needed but Python.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+venv := .venv
+python := $(venv)/bin/python
+runtime := $(venv)/runtime.stamp
+development := $(venv)/development.stamp
+benches := $(venv)/bench.stamp
+inputs := pyproject.toml requirements/build.txt requirements/runtime.txt scripts/environment scripts/debian
+sources := src examples tests bench
+
+# Argosy's own bytecode is made here: PYTHONDONTWRITEBYTECODE would leave every process to compile it anew.
+compile := env -u PYTHONDONTWRITEBYTECODE $(python) -m compileall -q src examples
+
+.PHONY: help setup demo test check format bench clean requirements
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(runtime) ## Make .venv with everything Argosy needs to run
+	@echo "Ready: .venv/bin/argosy --help"
+
+demo: $(runtime) ## Run the main job: raw images to a served ensemble, and ask it
+	@$(compile)
+	@folder=$$(scripts/dataset); \
+	ARGOSY_FASHION_MNIST="$${ARGOSY_FASHION_MNIST:-$$folder}" $(python) examples/fashion_mnist/demo.py
+
+test: $(development) ## Run all tests, quick ones first (PYTEST_ARGUMENTS="-k name" narrows them)
+	@$(compile)
+	@scripts/dataset >/dev/null
+	@$(python) -m pytest $(PYTEST_ARGUMENTS) || { code=$$?; [ $$code = 5 ] || exit $$code; }
+
+check: $(development) ## Lint, formatting, types and the layers of the rooms
+	@$(venv)/bin/ruff check $(sources)
+	@$(venv)/bin/ruff format --check $(sources)
+	@$(python) -m mypy
+	@$(venv)/bin/lint-imports
+
+format: $(development) ## Put the code into the house format
+	@$(venv)/bin/ruff check --fix-only $(sources)
+	@$(venv)/bin/ruff format $(sources)
+
+bench: $(benches) ## Run every benchmark, ours beside a baseline (takes about half an hour)
+	@$(compile)
+	@for file in bench/*.py; do $(python) "$$file"; done
+
+clean: ## Remove .venv and every cache (the home of your runs stays)
+	rm -rf $(venv) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find $(sources) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(runtime): $(inputs)
+	@scripts/environment requirements/runtime.txt
+	@touch $@
+
+$(development): $(inputs) requirements/development.txt
+	@scripts/environment requirements/runtime.txt requirements/development.txt
+	@touch $(runtime) $@
+
+$(benches): $(inputs) requirements/bench.txt
+	@scripts/environment requirements/runtime.txt requirements/bench.txt
+	@touch $(runtime) $@
+
+compile_requirements = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+requirements: ## Pin the newest versions pyproject.toml allows (needs uv)
+	@command -v uv >/dev/null || { echo "error: uv is not installed"; echo "hint: pip install uv"; exit 2; } >&2
+	$(compile_requirements) --upgrade --group build --output-file requirements/build.txt
+	$(compile_requirements) --upgrade --extra tensorflow pyproject.toml --output-file requirements/runtime.txt
+	$(compile_requirements) --upgrade --group development --constraint requirements/runtime.txt \
+		--output-file requirements/development.txt
+	$(compile_requirements) --upgrade --group bench --constraint requirements/runtime.txt \
+		--output-file requirements/bench.txt
+	@! grep -n '://' requirements/*.txt
