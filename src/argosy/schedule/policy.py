@@ -1,4 +1,4 @@
-"""What a policy is, and the first one: priorities in order, then first come first served, gangs all or none."""
+"""What a policy is, and the first one: by priority, then first come first served, gangs all or none."""
 
 from __future__ import annotations
 

@@ -1,0 +1,84 @@
+"""From committed events back to a living run, and what must be asked for again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from argosy.engine.commands import Command, Deploy, Enqueue, Launch, LookUpMemo, ReadList, StartTimer
+from argosy.engine.core import decide
+from argosy.engine.events import Event
+from argosy.engine.identity import attempt_id
+from argosy.engine.inputs import resolve, resolve_inputs
+from argosy.engine.memo import memo_key, memo_parts
+from argosy.engine.ports import Records
+from argosy.engine.state import HOLDING, NodeState, Phase, Plan, RunPhase, RunState
+from argosy.engine.turn import LiveRun
+from argosy.flow.graph import NodeId, ServiceNode, graph_from_json
+from argosy.metadata.records import RunRecord
+from argosy.runtime.protocol import AttemptId
+
+
+def restore(records: Records, record: RunRecord) -> LiveRun:
+    """Fold the committed events of a run: the state it had when the last of them was committed."""
+    live = LiveRun(Plan(record.run, graph_from_json(record.graph)), record.user)
+    for row in records.events(record.run):
+        event: Event = msgspec.json.decode(row.body, type=Event)
+        live.state = decide(live.plan, live.state, event).state
+        live.sequence = row.sequence
+    held = {attempt for attempt, _ in held_attempts(live)}
+    live.attempts = {row.attempt: row for row in records.attempts(record.run) if row.attempt in held}
+    return live
+
+
+def given_up(record: RunRecord, error: str, time: float) -> RunRecord:
+    """The row of a run whose events can not be read back."""
+    return msgspec.structs.replace(
+        record, state=RunPhase.FAILED.value, reason=f"can not be resumed: {error}", ended_at=time
+    )
+
+
+def held_attempts(live: LiveRun) -> list[tuple[AttemptId, int]]:
+    """(attempt, token) of every attempt that should have processes."""
+    return [
+        (attempt_id(live.plan.run, node, state.attempt), state.attempt)
+        for node, state in live.state.nodes.items()
+        if state.phase in HOLDING
+    ]
+
+
+def outstanding(plan: Plan, state: RunState) -> tuple[Command, ...]:
+    """Commands whose answer has not been committed, in the graph's order. All are idempotent."""
+    if state.phase is not RunPhase.RUNNING:
+        return ()
+    commands = []
+    for node, node_state in state.nodes.items():
+        command = _outstanding(plan, state, node, node_state)
+        if command is not None:
+            commands.append(command)
+    return tuple(commands)
+
+
+def _outstanding(plan: Plan, state: RunState, node: NodeId, node_state: NodeState) -> Command | None:
+    attempt = attempt_id(plan.run, node, node_state.attempt)
+    match node_state.phase:
+        case Phase.LOOKING_UP:
+            step = plan.step_of(node)
+            parts = memo_parts(step, resolve_inputs(plan, state, node))
+            max_age = step.memoize.max_age_seconds if step.memoize else None
+            # Under the key that was asked for: what has arrived since must not go by another name.
+            return LookUpMemo(node, node_state.memo_key or memo_key(step, parts), parts, max_age)
+        case Phase.EXPANDING:
+            step = plan.step_of(node)
+            return ReadList(node, resolve(step.arguments[step.map_over or ""], state))
+        case Phase.QUEUED:
+            return Enqueue(node, attempt)
+        case Phase.STARTING | Phase.RUNNING:
+            return Launch(node, attempt, node_state.attempt, resolve_inputs(plan, state, node))
+        case Phase.BACKOFF:
+            return StartTimer(node, node_state.attempt, node_state.resume_at or 0.0)
+        case Phase.DEPLOYING:
+            service = plan.nodes[node]
+            assert isinstance(service, ServiceNode)
+            return Deploy(node, node_state.attempt, resolve(service.models, state))
+        case _:
+            return None

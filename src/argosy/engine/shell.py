@@ -1,0 +1,412 @@
+"""The engine's durable shell: every decision is committed before it is acted on.
+
+One turn takes in all events at hand, lets the core decide, commits everything in one transaction and only
+then starts, stops and acknowledges. What is decided without touching the outside (room from the scheduler,
+memo look-ups) is decided within the turn, so a chain costs one commit a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from argosy.clock import Clock
+from argosy.crash_points import pass_crash_point
+from argosy.engine import commands, lookup, records, specs
+from argosy.engine.core import decide
+from argosy.engine.events import (
+    AttemptEnded,
+    AttemptGranted,
+    AttemptStarted,
+    BackoffElapsed,
+    CancelRequested,
+    Event,
+    RunSubmitted,
+    ServiceFailed,
+    ServiceReady,
+)
+from argosy.engine.identity import split_attempt_id
+from argosy.engine.ports import Artifacts, Processes, Records, Services
+from argosy.engine.recovery import given_up, held_attempts, outstanding, restore
+from argosy.engine.state import Phase, Plan, RunState
+from argosy.engine.telemetry import Telemetry
+from argosy.engine.turn import LiveRun, Turn
+from argosy.errors import NotFound, Unavailable
+from argosy.flow.graph import Graph, NodeId, StepNode
+from argosy.home import Home
+from argosy.metadata.records import Record, RunRecord
+from argosy.runtime.protocol import AttemptId, Cause, Ended, Outcome, Reported, RuntimeEvent, Sampled, Started
+from argosy.schedule.model import JobId
+from argosy.schedule.queue import JobQueue
+from argosy.schedule.state import ScheduleState
+
+_LOG = logging.getLogger(__name__)
+# A turn ends after so many events, so that a burst of thousands is committed in pieces.
+_TURN = 512
+_RETRY_SECONDS = 1.0
+_SOFT_SECONDS = 0.1
+
+
+class Engine:
+    """Runs graphs. All methods belong to the event loop's thread.
+
+    ``on_change(run)`` is called after a commit that changed something a person can see of the run.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        store: Records,
+        artifacts: Artifacts,
+        queue: JobQueue,
+        processes: Processes,
+        services: Services,
+        clock: Clock,
+        on_change: Callable[[str], None],
+    ):
+        self.runs: dict[str, LiveRun] = {}
+        self.telemetry = Telemetry()
+        self.degraded = ""
+        self._home = home
+        self._store = store
+        self._artifacts = artifacts
+        self._queue = queue
+        self._processes = processes
+        self._services = services
+        self._clock = clock
+        self._on_change = on_change
+        self._inbox: deque[tuple[str, Event]] = deque()
+        self._soft_rows: list[Record] = []
+        self._turn_due: asyncio.Handle | None = None
+        self._flush_due: asyncio.TimerHandle | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    # What people ask for.
+
+    def submit(self, run: str, graph: Graph, user: str) -> None:
+        """Start a run; it is committed when this returns. Raises Unavailable if it can not be."""
+        live = LiveRun(Plan(run, graph), user)
+        self.runs[run] = live
+        self._inbox.append((run, RunSubmitted(self._clock.now())))
+        self._take_turns()
+        if live.sequence == 0:
+            del self.runs[run]
+            self._inbox = deque(item for item in self._inbox if item[0] != run)
+            raise Unavailable(
+                f"the run was not accepted: {self.degraded}",
+                hint="make room for the home folder, then submit again",
+            )
+
+    def cancel(self, run: str, reason: str) -> None:
+        """Ask a run to end: running attempts are stopped, waiting nodes never start."""
+        if run not in self.runs:
+            raise NotFound(f"run {run!r} is not running", hint="see `argosy runs`")
+        self._post(run, CancelRequested(self._clock.now(), reason))
+
+    def waiting_reason(self, run: str, node: NodeId) -> str:
+        """Why a queued node waits, in the scheduler's words."""
+        live = self.runs.get(run)
+        state = live.state.nodes.get(node) if live else None
+        if state is None:
+            return ""
+        return self._queue.explain(JobId(f"{run}:{node}:{state.attempt}"))
+
+    # What is reported from outside.
+
+    def owns(self, attempt: AttemptId) -> bool:
+        """Whether an attempt's name is one that the engine gave."""
+        return attempt.count(":") == 2 and not attempt.startswith(("service-", "gateway-"))
+
+    def on_runtime_event(self, event: RuntimeEvent) -> None:
+        run = split_attempt_id(event.attempt)[0]
+        match event:
+            case Started(attempt, token, processes, time):
+                self._post(run, AttemptStarted(time, attempt, token, processes))
+            case Ended(attempt, token, outcome, time, output):
+                self._post(run, AttemptEnded(time, attempt, token, outcome, output))
+            case Reported():
+                self.telemetry.reported(event)
+                self._flush_soon()
+                if run in self.runs:
+                    self._on_change(run)
+            case Sampled():
+                self.telemetry.sampled(event)
+                self._flush_soon()
+
+    def service_ready(self, run: str, node: NodeId, generation: int, endpoint: dict[str, object]) -> None:
+        self._post(run, ServiceReady(self._clock.now(), node, generation, endpoint))
+
+    def service_failed(self, run: str, node: NodeId, generation: int, reason: str) -> None:
+        self._post(run, ServiceFailed(self._clock.now(), node, generation, reason))
+
+    # Recovery and end.
+
+    def recover(self, alive: frozenset[tuple[AttemptId, int]]) -> None:
+        """Resume every unfinished run: fold its events, adopt what lives, ask again for the rest."""
+        for record in self._store.unfinished_runs():
+            self._restore(record)
+        for live in list(self.runs.values()):
+            self._resume(live, alive)
+        known = {held for live in self.runs.values() for held in held_attempts(live)}
+        for attempt, token in alive:
+            if self.owns(attempt) and (attempt, token) not in known:
+                self._processes.stop(attempt, Cause.CANCELLED, "its run has ended")
+        self._inbox.extend(self._grants())
+        self._take_turns()
+
+    def _restore(self, record: RunRecord) -> None:
+        try:
+            self.runs[record.run] = restore(self._store, record)
+        except Exception as error:
+            # One unreadable run must not keep the others from resuming.
+            _LOG.exception("run %s can not be resumed", record.run)
+            self._store.write([given_up(record, str(error), self._clock.now())])
+
+    def close(self) -> None:
+        """Write what is left to write; timers end."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._turn_due:
+            self._turn_due.cancel()
+        if self._flush_due:
+            self._flush_due.cancel()
+        self._flush()
+
+    # One turn.
+
+    def _post(self, run: str, event: Event) -> None:
+        self._inbox.append((run, event))
+        if self._turn_due is None and not self.degraded:
+            self._turn_due = asyncio.get_running_loop().call_soon(self._take_turns)
+
+    def _take_turns(self) -> None:
+        self._turn_due = None
+        while self._inbox:
+            if not self._take_turn():
+                return
+
+    def _take_turn(self) -> bool:
+        turn = Turn()
+        schedule = self._queue.state
+        taken: list[tuple[str, Event]] = []
+        while self._inbox and len(taken) < _TURN:
+            run, event = self._inbox.popleft()
+            taken.append((run, event))
+            self._handle(turn, run, event)
+        self._answer_within(turn)
+        try:
+            pass_crash_point("engine.before_commit")
+            self._commit(turn)
+        except Unavailable as error:
+            self._undo(turn, schedule, taken, error)
+            return False
+        self.degraded = ""
+        pass_crash_point("engine.after_commit")
+        self._act(turn)
+        pass_crash_point("engine.after_act")
+        return True
+
+    def _handle(self, turn: Turn, run: str, event: Event) -> None:
+        live = self.runs.get(run)
+        if isinstance(event, AttemptEnded):
+            turn.acknowledge.append((event.attempt, event.token))
+            self.telemetry.forget(event.attempt)
+        if live is None:
+            if isinstance(event, AttemptEnded):
+                self._queue.withdraw(JobId(event.attempt))
+            return
+        if run not in turn.before:
+            turn.before[run] = (live.state, live.sequence, dict(live.attempts))
+        before = live.state
+        decision = decide(live.plan, before, event)
+        live.state = decision.state
+        live.sequence += 1
+        turn.rows["event", run, str(live.sequence)] = records.event_record(run, live.sequence, event)
+        if decision.run_changed:
+            turn.rows["run", run] = records.run_record(live.plan, live.state, live.user)
+        self._note_nodes(turn, live, before, decision.touched)
+        self._note_attempt(turn, live, event)
+        for command in decision.commands:
+            self._sort(turn, live, command)
+
+    def _note_nodes(self, turn: Turn, live: LiveRun, before: RunState, touched: tuple[NodeId, ...]) -> None:
+        for node in touched:
+            state = live.state.nodes[node]
+            if not records.looks_the_same(before.nodes.get(node), state):
+                turn.rows["node", live.plan.run, node] = records.node_record(live.plan, node, state)
+                turn.changed[live.plan.run] = None
+
+    def _note_attempt(self, turn: Turn, live: LiveRun, event: Event) -> None:
+        if not isinstance(event, AttemptStarted | AttemptEnded):
+            return
+        record = live.attempts.get(event.attempt)
+        if record is None or record.token != event.token:
+            return
+        if isinstance(event, AttemptStarted):
+            record = live.attempts[event.attempt] = records.started_record(record, event)
+        else:
+            record = records.ended_record(live.attempts.pop(event.attempt), event)
+            if event.output is not None:
+                for row in records.artifact_records(event.output, event.attempt, event.time):
+                    turn.rows["artifact", row.digest, row.type] = row
+        turn.rows["attempt", event.attempt] = record
+
+    def _sort(self, turn: Turn, live: LiveRun, command: commands.Command) -> None:
+        """Carry out at once what touches nothing outside; keep the rest until after the commit."""
+        match command:
+            case commands.Enqueue(node, attempt):
+                self._queue.submit(specs.job_for(live.plan, node, attempt))
+            case commands.Withdraw(attempt):
+                self._queue.withdraw(JobId(attempt))
+            case commands.LookUpMemo():
+                turn.look_ups.append((live, command))
+            case commands.ReadList():
+                now = self._clock.now()
+                self._handle(turn, live.plan.run, lookup.read_list(command, self._artifacts, now))
+            case commands.Remember():
+                step = live.plan.step_of(command.node).step
+                turn.rows["memo", command.key] = lookup.memo_record(
+                    command, live.plan.run, step, self._clock.now()
+                )
+            case commands.Launch():
+                record = records.launched_record(live.plan, command, self._clock.now())
+                live.attempts[command.attempt] = record
+                turn.rows["attempt", command.attempt] = record
+                turn.outside.append((live, command))
+            case _:
+                turn.outside.append((live, command))
+
+    def _answer_within(self, turn: Turn) -> None:
+        """Grants and memo answers of this turn, until none is left."""
+        while True:
+            look_ups, turn.look_ups = turn.look_ups, []
+            for live, answer in self._look_up(look_ups):
+                self._handle(turn, live.plan.run, answer)
+            granted = self._grants()
+            for run, grant in granted:
+                self._handle(turn, run, grant)
+            if not granted and not turn.look_ups:
+                return
+
+    def _grants(self) -> list[tuple[str, AttemptGranted]]:
+        grants = []
+        for job in self._queue.take_granted():
+            run, _, number = split_attempt_id(AttemptId(job))
+            grants.append((run, AttemptGranted(self._clock.now(), AttemptId(job), number)))
+        return grants
+
+    def _look_up(self, wanted: list[tuple[LiveRun, commands.LookUpMemo]]) -> list[tuple[LiveRun, Event]]:
+        if not wanted:
+            return []
+        named = [(live.plan.step_of(command.node).step, command) for live, command in wanted]
+        answers = lookup.look_up(named, self._store, self._artifacts, self._clock.now())
+        return [(live, answer) for (live, _), answer in zip(wanted, answers, strict=True)]
+
+    def _commit(self, turn: Turn) -> None:
+        rows = [*self._soft_rows, *turn.rows.values()]
+        if all(row_key[0] in ("event", "attempt", "node") for row_key in turn.rows) and not (
+            turn.outside or turn.acknowledge
+        ):
+            # Nothing is acted on and nothing is promised: these rows can ride with the next commit.
+            self._soft_rows = rows
+            self._flush_soon()
+            return
+        self._store.write(rows)
+        self._soft_rows = []
+
+    def _undo(
+        self, turn: Turn, schedule: ScheduleState, taken: list[tuple[str, Event]], error: Unavailable
+    ) -> None:
+        """Nothing was committed, so nothing has happened: put everything back and try again later."""
+        for run, (state, sequence, attempts) in turn.before.items():
+            live = self.runs[run]
+            live.state, live.sequence, live.attempts = state, sequence, attempts
+        self._queue.state = schedule
+        self._queue.take_granted()
+        self._inbox.extendleft(reversed(taken))
+        self.degraded = error.message
+        _LOG.error("not committed, will be tried again: %s", error.message)
+        self._turn_due = None
+        self._later(_RETRY_SECONDS, self._take_turns)
+
+    def _act(self, turn: Turn) -> None:
+        for attempt, token in turn.acknowledge:
+            self._processes.acknowledge(attempt, token)
+        for live, command in turn.outside:
+            self._carry_out(live, command)
+        for run in turn.changed:
+            self._on_change(run)
+
+    def _carry_out(self, live: LiveRun, command: commands.Command) -> None:
+        run = live.plan.run
+        match command:
+            case commands.Launch():
+                self._processes.launch(specs.attempt_spec(self._home, live.plan, command))
+            case commands.Stop(attempt, cause, message):
+                self._processes.stop(attempt, cause, message)
+            case commands.StartTimer(node, number, time):
+                self._later(
+                    max(0.0, time - self._clock.now()),
+                    lambda: self._post(run, BackoffElapsed(self._clock.now(), node, number)),
+                )
+            case commands.Deploy(node, generation, models):
+                service = live.plan.nodes[node]
+                assert not isinstance(service, StepNode)
+                self._services.deploy(run, node, generation, service, models)
+            case commands.FinishRun():
+                self.runs.pop(run, None)
+                self._on_change(run)
+            case _:
+                raise TypeError(f"{type(command).__name__} is not carried out after a commit")
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        def act() -> None:
+            self._timers.discard(handle)
+            action()
+
+        handle = asyncio.get_running_loop().call_later(seconds, act)
+        self._timers.add(handle)
+
+    # Telemetry and other rows nobody waits for.
+
+    def _flush_soon(self) -> None:
+        if self._flush_due is None:
+            self._flush_due = asyncio.get_running_loop().call_later(_SOFT_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = None
+        telemetry = self.telemetry.take_rows()
+        rows = [*self._soft_rows, *telemetry]
+        if not rows:
+            return
+        try:
+            self._store.write(rows)
+            self._soft_rows = []
+        except Unavailable as error:
+            self.telemetry.put_back(telemetry)
+            _LOG.warning("telemetry waits: %s", error.message)
+
+    # Recovery in detail.
+
+    def _resume(self, live: LiveRun, alive: frozenset[tuple[AttemptId, int]]) -> None:
+        """Adopt what lives, declare lost what ran and does not, ask again for everything else."""
+        turn = Turn()
+        for command in outstanding(live.plan, live.state):
+            if not isinstance(command, commands.Launch):
+                self._sort(turn, live, command)
+                continue
+            self._queue.adopt(specs.job_for(live.plan, command.node, command.attempt))
+            if (command.attempt, command.token) in alive:
+                continue
+            if live.state.nodes[command.node].phase is Phase.STARTING:
+                # Committed but perhaps never sent; starting is idempotent.
+                turn.outside.append((live, command))
+            else:
+                outcome = Outcome(Cause.LOST, "it was gone when the control plane came back")
+                ended = AttemptEnded(self._clock.now(), command.attempt, command.token, outcome)
+                self._inbox.append((live.plan.run, ended))
+        self._inbox.extend((live.plan.run, answer) for live, answer in self._look_up(turn.look_ups))
+        for _, command in turn.outside:
+            self._carry_out(live, command)
