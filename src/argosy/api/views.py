@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Start a run. ``graph`` is the JSON form of a traced graph; ``source`` maps relative paths to file texts."""
+    """Start a run. ``graph`` is the JSON form of a traced graph; ``source`` maps relative paths to texts."""
 
     graph: dict[str, Any]
     source: dict[str, str]
@@ -17,14 +18,15 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The newest numbers of a running node: whatever it has reported so far."""
+    """The newest numbers of a running node: whatever it has reported so far. A metric that is not a finite
+    number travels as null."""
 
     epoch: int | None = None
     step: int | None = None
     done: float | None = None
     total: float | None = None
     message: str = ""
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """``state``: running · succeeded · failed · cancelled. ``output`` is the value the workflow returned, as JSON
-    (artifacts that are not JSON appear as their reference)."""
+    """``state``: running · succeeded · failed · cancelled. ``output`` is the value the workflow returned, as
+    JSON (artifacts that are not JSON appear as their reference)."""
 
     run: str
     workflow: str
@@ -117,7 +119,7 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """``state``: starting · ready · degraded · failed · stopped. ``url`` is the predict address at the gateway."""
+    """``state``: starting · ready · degraded · failed · stopped. ``url`` is the gateway's predict address."""
 
     name: str
     state: str
@@ -146,6 +148,33 @@ class StatusView:
     runs_active: int
     services: int
     degraded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a rank of an attempt wrote, without its line end."""
+
+    node: str
+    attempt: str
+    rank: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRequest:
+    """Stop the control plane. ``keep_services`` leaves every process it started alive for the next one to
+    adopt; otherwise nothing is left, and recorded services start again with the next control plane."""
+
+    keep_services: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownView:
+    """What a stop ends: names of ``services``, and ids of unfinished ``runs``, which resume later."""
+
+    pid: int
+    services: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

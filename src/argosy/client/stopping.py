@@ -1,0 +1,58 @@
+"""Stopping the control plane, and waiting until it is gone."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from argosy import errors
+from argosy.api.process import ControlProcess, control_log, is_alive, read_control_process
+from argosy.api.views import ShutdownView
+from argosy.client.client import ControlClient
+from argosy.client.transport import ConnectionLost, NotRunning
+from argosy.home import Home
+
+STOP_SECONDS = 60.0
+
+
+def stop_control_plane(home: Home, keep_services: bool = False) -> ShutdownView | None:
+    """Stop it and wait until its process is gone; what that ended, or None when nothing ran.
+
+    Raises Unavailable if the process is still there after a minute.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    process = read_control_process(home)
+    try:
+        stopped = ControlClient(home).shut_down(keep_services)
+    except NotRunning:
+        if process is None or not is_alive(process):
+            return None
+        # It no longer listens and is not gone: somebody else is stopping it.
+        stopped = ShutdownView(process.pid)
+    except ConnectionLost:
+        stopped = ShutdownView(process.pid if process else 0)
+    process = read_control_process(home) or process
+    if process is not None:
+        _await_end(home, process, deadline)
+    return stopped
+
+
+def _await_end(home: Home, process: ControlProcess, deadline: float) -> None:
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        # Only now is the pid known to stay this process's: the descriptor holds it.
+        if not is_alive(process):
+            return
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise errors.Unavailable(
+                f"the control plane (process {process.pid}) is still stopping after {STOP_SECONDS:.0f} s",
+                hint=f"{control_log(home)} tells what it waits for",
+            )
+    finally:
+        os.close(descriptor)
