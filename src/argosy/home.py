@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from argosy.errors import Unavailable
+
+_FAULTS = {
+    errno.EACCES: "may not be written by this user",
+    errno.EPERM: "may not be written by this user",
+    errno.EROFS: "is on a read-only file system",
+    errno.ENOSPC: "is on a full disk",
+    errno.EDQUOT: "is over its disk quota",
+    errno.ENOTDIR: "is not a folder",
+    errno.EEXIST: "is not a folder",
+}
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +80,13 @@ class Home:
     @property
     def launcher_socket(self) -> Path:
         return self.run / "launcher.sock"
+
+    def unusable(self, error: OSError) -> Unavailable:
+        """What a failed operation below the home means for the person whose home it is."""
+        what = _FAULTS.get(error.errno or 0, f"can not be used: {error.strerror or error}")
+        mend = "free some space, or " if error.errno in _NO_SPACE else ""
+        return Unavailable(
+            f"the home {self.root} {what}",
+            hint=f"{mend}set ARGOSY_HOME to a folder that can be written",
+            context={"path": str(error.filename or self.root)},
+        )

@@ -1,0 +1,243 @@
+"""The control plane: engine, scheduler, runtime and services composed behind one interface."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from argosy import __version__
+from argosy.api.views import (
+    LogLine,
+    NodeView,
+    RunRequest,
+    RunSummary,
+    RunView,
+    ServiceView,
+    ShutdownRequest,
+    ShutdownView,
+    StatusView,
+)
+from argosy.artifacts.reference import Value
+from argosy.artifacts.store import ArtifactStore
+from argosy.clock import Clock, SystemClock
+from argosy.control import views
+from argosy.control.deployments import Deployments
+from argosy.control.logs import LogReader
+from argosy.control.machine import machine_capacity
+from argosy.control.sources import store_source
+from argosy.control.watching import Watchers
+from argosy.engine.shell import Engine
+from argosy.errors import ArgosyError, Conflict, NotFound
+from argosy.flow.graph import Graph, NodeId, StepNode, graph_from_json
+from argosy.flow.validation import validate
+from argosy.home import Home
+from argosy.metadata.records import RunRecord
+from argosy.metadata.store import MetadataStore
+from argosy.runtime.protocol import RuntimeEvent
+from argosy.runtime.runtime import Runtime
+from argosy.schedule.queue import JobQueue
+from argosy.serve.manager import ServiceManager
+
+_LOG = logging.getLogger(__name__)
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+class ControlPlane:
+    """Everything one home runs. Built once the home is locked; all methods belong to one event loop."""
+
+    def __init__(self, home: Home, store: MetadataStore, clock: Clock | None = None):
+        self.home = home
+        self.stopped = asyncio.Event()
+        self._clock = clock or SystemClock()
+        self.started_at = self._clock.now()
+        self._store = store
+        self._artifacts = ArtifactStore(home.artifacts)
+        self._capacity = machine_capacity()
+        self._queue = JobQueue(self._capacity)
+        self._runtime = Runtime(home, self._on_runtime_event)
+        self._deployments = Deployments(self._deploy, self._artifacts.get)
+        self._services = ServiceManager(
+            home,
+            self._runtime,
+            store,
+            self._artifacts.path,
+            self._deployments.on_change,
+            self._clock,
+        )
+        self._engine = Engine(
+            home,
+            store,
+            self._artifacts,
+            self._queue,
+            self._runtime,
+            self._deployments,
+            self._clock,
+            self._on_change,
+        )
+        self._deployments.answers = self._engine
+        self._watchers = Watchers(self._view, lambda run: run not in self._engine.runs)
+        self._keep_processes = False
+
+    # Life.
+
+    async def start(self) -> None:
+        """Adopt what an earlier control plane left running and resume its runs and services."""
+        alive = await self._runtime.start()
+        await self._services.start(alive)
+        self._engine.recover(alive)
+
+    async def close(self) -> None:
+        """End cleanly: unless it was asked to keep them, nothing that was started is left."""
+        self._engine.close()
+        await self._services.close()
+        if self._keep_processes:
+            await self._runtime.detach()
+        else:
+            await self._runtime.shut_down()
+        self._store.close()
+
+    def _on_runtime_event(self, event: RuntimeEvent) -> None:
+        if self._engine.owns(event.attempt):
+            self._engine.on_runtime_event(event)
+        else:
+            self._services.on_event(event)
+
+    def _deploy(self, deployment: Any) -> None:
+        self._services.deploy(deployment)
+
+    def _on_change(self, run: str) -> None:
+        self._watchers.changed(run)
+
+    # The API (argosy.control.service.ControlService).
+
+    async def submit(self, request: RunRequest) -> RunView:
+        graph = graph_from_json(msgspec.json.encode(request.graph))
+        validate(graph, self._capacity)
+        store_source(self.home, graph.source.digest, request.source)
+        run = self._new_run_id(graph.workflow)
+        (self.home.logs / run).mkdir(parents=True, exist_ok=True)
+        self._engine.submit(run, graph, request.user)
+        self._warm(graph)
+        return self._view(run)
+
+    def _new_run_id(self, workflow: str) -> str:
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(6))
+        return f"{workflow.replace('_', '-').lower()[:40]}-{suffix}"
+
+    def _warm(self, graph: Graph) -> None:
+        """Import heavy libraries while the steps before their use still run."""
+        for preload in {node.preload for node in graph.nodes if isinstance(node, StepNode)}:
+            if preload:
+                self._runtime.warm(preload)
+
+    async def run(self, run: str) -> RunView:
+        return self._view(run)
+
+    async def runs(self, limit: int) -> list[RunSummary]:
+        records = self._store.runs(limit)
+        counts = self._store.run_counts([record.run for record in records])
+        return [views.run_summary(record, counts.get(record.run, {})) for record in records]
+
+    async def cancel(self, run: str) -> RunView:
+        record = self._record(run)
+        if record.state != "running":
+            raise Conflict(
+                f"run {run} is over: it {record.state}", hint="only a running run can be cancelled"
+            )
+        self._engine.cancel(run, "cancelled by a user")
+        return self._view(run)
+
+    async def watch(self, run: str) -> AsyncIterator[RunView]:
+        self._record(run)
+        return self._watchers.watch(run)
+
+    async def logs(self, run: str, node: str | None, follow: bool) -> AsyncIterator[Sequence[LogLine]]:
+        self._record(run)
+        if node is not None:
+            self._check_node(run, node)
+        reader = LogReader(
+            self.home,
+            lambda: self._store.attempts(run, node),
+            lambda: run not in self._engine.runs,
+        )
+        return reader.lines(follow)
+
+    def _check_node(self, run: str, node: str) -> None:
+        names = [record.node for record in self._store.nodes(run)]
+        if node not in names:
+            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            raise NotFound(f"run {run} has no node {node!r}", hint=f"its nodes are {shown}")
+
+    async def services(self) -> list[ServiceView]:
+        return [_service_view(view) for view in self._services.views()]
+
+    async def delete_service(self, service: str) -> ServiceView:
+        for view in self._services.views():
+            if view.name == service:
+                self._services.delete(service)
+                return _service_view(view)
+        names = ", ".join(view.name for view in self._services.views()) or "none"
+        raise NotFound(f"there is no service {service!r}", hint=f"services here: {names}")
+
+    async def status(self) -> StatusView:
+        used = self._queue.state.used
+        return StatusView(
+            version=__version__,
+            home=str(self.home.root),
+            pid=os.getpid(),
+            started_at=self.started_at,
+            gateway=self._services.gateway_address,
+            cpu_total=self._capacity.cpu,
+            cpu_used=round(used.cpu, 6),
+            memory_total=self._capacity.memory,
+            memory_used=used.memory,
+            runs_active=len(self._engine.runs),
+            services=len(self._services.views()),
+            degraded=self._engine.degraded,
+        )
+
+    async def shut_down(self, request: ShutdownRequest) -> ShutdownView:
+        self._keep_processes = request.keep_services
+        ended = ShutdownView(
+            pid=os.getpid(),
+            services=[] if request.keep_services else [view.name for view in self._services.views()],
+            runs=sorted(self._engine.runs),
+        )
+        asyncio.get_running_loop().call_soon(self.stopped.set)
+        return ended
+
+    # Views.
+
+    def _record(self, run: str) -> RunRecord:
+        record = self._store.run(run)
+        if record is None:
+            raise NotFound(f"there is no run {run!r}", hint="`argosy runs` lists them")
+        return record
+
+    def _view(self, run: str) -> RunView:
+        record = self._record(run)
+        attempts = views.by_node(self._store.attempts(run))
+        nodes: list[NodeView] = []
+        for node in self._store.nodes(run):
+            mine = attempts.get(node.node, [])
+            live = self._engine.telemetry.progress(mine[-1].attempt) if mine else None
+            waits = self._engine.waiting_reason(run, NodeId(node.node)) if node.state == "queued" else ""
+            nodes.append(views.node_view(node, mine, views.progress_view(live) if live else None, waits))
+        return views.run_view(record, nodes, self._output)
+
+    def _output(self, value: Value) -> Any:
+        try:
+            return views.value_as_json(value, self._artifacts.read_json)
+        except ArgosyError as error:
+            return {"error": error.message}
+
+
+def _service_view(view: Any) -> ServiceView:
+    return msgspec.convert(asdict(view), ServiceView)
