@@ -1,4 +1,4 @@
-"""Joins the engine's service nodes to the serving half: who asked for which deployment, and what came of it."""
+"""Joins the engine's service nodes to the serving half: who asked for what, and what came of it."""
 
 from __future__ import annotations
 

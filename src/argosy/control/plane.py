@@ -224,10 +224,12 @@ class ControlPlane:
     def _view(self, run: str) -> RunView:
         record = self._record(run)
         attempts = views.by_node(self._store.attempts(run))
+        latest = self._store.latest_metrics(run)
         nodes: list[NodeView] = []
         for node in self._store.nodes(run):
             mine = attempts.get(node.node, [])
-            live = self._engine.telemetry.progress(mine[-1].attempt) if mine else None
+            newest = mine[-1].attempt if mine else ""
+            live = self._engine.telemetry.progress(newest) or views.last_progress(latest.get(newest))
             waits = self._engine.waiting_reason(run, NodeId(node.node)) if node.state == "queued" else ""
             nodes.append(views.node_view(node, mine, views.progress_view(live) if live else None, waits))
         return views.run_view(record, nodes, self._output)

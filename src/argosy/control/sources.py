@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-import msgspec
-
 from argosy.errors import InvalidRequest
+from argosy.flow.sources import snapshot_digest
 from argosy.home import Home
-
-
-def source_digest(files: Mapping[str, str]) -> str:
-    """sha256 over the sorted (path, text) pairs."""
-    return hashlib.sha256(msgspec.json.encode(sorted(files.items()))).hexdigest()
 
 
 def store_source(home: Home, digest: str, files: Mapping[str, str]) -> Path:
@@ -27,7 +20,7 @@ def store_source(home: Home, digest: str, files: Mapping[str, str]) -> Path:
     folder = home.sources / digest
     if folder.is_dir():
         return folder
-    if source_digest(files) != digest:
+    if snapshot_digest(dict(files)) != digest:
         raise InvalidRequest(
             "the source files do not match the digest in the graph",
             hint="submit the graph together with the files it was traced from",

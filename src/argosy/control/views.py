@@ -65,6 +65,16 @@ def progress_view(live: LiveProgress) -> Progress:
     )
 
 
+def last_progress(
+    latest: tuple[int | None, int, dict[str, float]] | None,
+) -> LiveProgress | None:
+    """What an attempt that has ended said last: (epoch, step, metrics)."""
+    if latest is None:
+        return None
+    epoch, step, metrics = latest
+    return LiveProgress(epoch=epoch, step=step, metrics=dict(metrics))
+
+
 def run_view(
     record: RunRecord, nodes: list[NodeView], output: Callable[[Value], Any] | None = None
 ) -> RunView:
