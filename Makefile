@@ -16,6 +16,9 @@ sources := src examples tests bench
 # Argosy's own bytecode is made here: PYTHONDONTWRITEBYTECODE would leave every process to compile it anew.
 compile := env -u PYTHONDONTWRITEBYTECODE $(python) -m compileall -q src examples
 
+# The data room looks where ARGOSY_DATA says; a folder that was named by hand stays.
+with_dataset = [ -n "$${ARGOSY_DATA:-}" ] || export ARGOSY_DATA=$$(scripts/dataset)
+
 .PHONY: help setup demo test check format bench clean requirements
 
 help: ## List the targets
@@ -26,13 +29,11 @@ setup: $(runtime) ## Make .venv with everything Argosy needs to run
 
 demo: $(runtime) ## Run the main job: raw images to a served ensemble, and ask it
 	@$(compile)
-	@folder=$$(scripts/dataset); \
-	ARGOSY_FASHION_MNIST="$${ARGOSY_FASHION_MNIST:-$$folder}" $(python) examples/fashion_mnist/demo.py
+	@$(with_dataset); $(python) examples/fashion_mnist/demo.py
 
 test: $(development) ## Run all tests, quick ones first (PYTEST_ARGUMENTS="-k name" narrows them)
 	@$(compile)
-	@scripts/dataset >/dev/null
-	@$(python) -m pytest $(PYTEST_ARGUMENTS) || { code=$$?; [ $$code = 5 ] || exit $$code; }
+	@$(with_dataset); $(python) -m pytest $(PYTEST_ARGUMENTS) || { code=$$?; [ $$code = 5 ] || exit $$code; }
 
 check: $(development) ## Lint, formatting, types and the layers of the rooms
 	@$(venv)/bin/ruff check $(sources)

@@ -1,0 +1,1 @@
+"""What every benchmark shares: fair rounds, medians with their spread, and a home of its own."""
