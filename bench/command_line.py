@@ -2,7 +2,7 @@
 
     make bench, or: .venv/bin/python bench/command_line.py
 
-Beside it, in the same rounds: a Python that does nothing, and one that imports Typer, which every command needs.
+Beside it, in the same rounds: a Python that does nothing, and one that imports Typer, as every command does.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     make bench, or: .venv/bin/python bench/fan_out.py
 
 A run's time is the control plane's own, from accepting it to its end; a command's is what a person waits for
-`argosy run`. Beside them, in the same rounds: concurrent.futures with as many processes as cores, which records
-nothing and uses a process again, and a bare fork for every call with one SQLite commit each.
+`argosy run`. Beside them, in the same rounds: concurrent.futures with as many processes as cores, which
+records nothing and uses a process again, and a bare fork for every call with one SQLite commit each.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
     make bench, or: .venv/bin/python bench/step_overhead.py
 
-Beside it, in the same rounds: the floor of a bare fork and a new interpreter, each with one SQLite commit a step
-under the settings Argosy uses, and a chain of the same length in Luigi with a process for each task.
+Beside it, in the same rounds: the floors of a bare fork and of a new interpreter, each with one SQLite commit
+a step under the settings Argosy uses, and a chain of the same length in Luigi with a process for each task.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import statistics
@@ -30,7 +31,7 @@ def argosy_chain(home: Home) -> float:
     """Median milliseconds from one step's end to the next one's."""
     run = home.json("run", WORKFLOWS / "chain.py", "--length", str(LENGTH))
     ends = sorted(node["ended_at"] for node in run["nodes"])
-    return statistics.median(after - before for before, after in zip(ends, ends[1:], strict=False)) * 1000
+    return statistics.median(after - before for before, after in itertools.pairwise(ends)) * 1000
 
 
 def committed_chain(length: int, run_step: Callable[[], None]) -> float:
@@ -38,7 +39,8 @@ def committed_chain(length: int, run_step: Callable[[], None]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         database = sqlite3.connect(Path(folder) / "floor.db", isolation_level=None)
         database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; CREATE TABLE steps (number INTEGER, state TEXT)"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+            "CREATE TABLE steps (number INTEGER, state TEXT);"
         )
 
         def chain() -> None:

@@ -1,4 +1,4 @@
-"""``luigi_chain.py FOLDER LENGTH``: prints the seconds a task of a chain takes in Luigi, a process for each."""
+"""``luigi_chain.py FOLDER LENGTH``: the seconds a task takes in a chain of Luigi's, a process for each."""
 
 from __future__ import annotations
 
