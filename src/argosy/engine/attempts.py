@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from argosy.artifacts.reference import Value
 from argosy.engine import nodes
 from argosy.engine.commands import Enqueue, Launch, StartTimer, Withdraw
 from argosy.engine.events import AttemptEnded, AttemptGranted, AttemptStarted
 from argosy.engine.identity import attempt_id, split_attempt_id
 from argosy.engine.inputs import resolve_inputs, seen_generations
+from argosy.engine.memo import memo_key, memo_parts
 from argosy.engine.state import HOLDING, Phase
 from argosy.engine.transition import Transition
 from argosy.flow.graph import NodeId, RetryRule
@@ -15,7 +19,8 @@ from argosy.units import format_duration
 
 # Losses are nobody's fault in the step, but a node that is lost time after time must not run for ever.
 LOSS_LIMIT = 5
-_LOSSES = frozenset({Cause.LOST, Cause.PREEMPTED})
+# A run that was not cancelled has no cancelled attempts: whoever stopped one stopped the machinery.
+_LOSSES = frozenset({Cause.LOST, Cause.PREEMPTED, Cause.CANCELLED})
 _PERMANENT = frozenset({Cause.IMPORT_ERROR, Cause.CORRUPT_INPUT})
 
 
@@ -33,17 +38,24 @@ def granted(transition: Transition, event: AttemptGranted) -> None:
         transition.emit(Withdraw(event.attempt))
         return
     state = transition[node]
+    inputs = resolve_inputs(transition.plan, transition.state, node)
     transition.change(
         node,
         phase=Phase.STARTING,
         reason="",
         started_at=transition.time if state.started_at is None else state.started_at,
-        consumed=seen_generations(transition.plan, transition.state, node)
-        if node in transition.plan.streaming
-        else None,
+        **_newest_inputs(transition, node, inputs),
     )
-    inputs = resolve_inputs(transition.plan, transition.state, node)
     transition.emit(Launch(node, event.attempt, event.token, inputs))
+
+
+def _newest_inputs(transition: Transition, node: NodeId, inputs: dict[str, Value]) -> dict[str, Any]:
+    """What a start records of inputs that may have moved on while the node was in the queue."""
+    plan, step = transition.plan, transition.plan.step_of(node)
+    if step.id not in plan.streaming:
+        return {}
+    key = memo_key(step, memo_parts(step, inputs)) if step.memoize else ""
+    return {"consumed": seen_generations(plan, transition.state, node), "memo_key": key}
 
 
 def started(transition: Transition, event: AttemptStarted) -> None:
@@ -61,8 +73,8 @@ def ended(transition: Transition, event: AttemptEnded) -> None:
     outcome = event.outcome
     if outcome.cause is Cause.SUCCEEDED and event.output is not None:
         nodes.succeed(transition, node, event.output)
-    elif outcome.cause is Cause.CANCELLED or transition.state.cancelled:
-        nodes.set_cancelled(transition, node, transition.state.reason or outcome.message)
+    elif transition.state.cancelled:
+        nodes.set_cancelled(transition, node, transition.state.reason)
     elif outcome.cause in _LOSSES:
         _repeat_lost(transition, node, outcome)
     else:
@@ -102,9 +114,10 @@ def _verdict(outcome: Outcome, failures: int, rule: RetryRule) -> str:
 
 def backoff_seconds(rule: RetryRule, failures: int) -> float:
     """The wait after the ``failures``-th failure: exponential, bounded."""
-    # The exponent is bounded too: a large limit must not overflow.
-    grown = rule.backoff_seconds * rule.factor ** min(failures - 1, 64)
-    return min(grown, rule.maximum_seconds)
+    try:
+        return min(rule.backoff_seconds * rule.factor ** (failures - 1), rule.maximum_seconds)
+    except OverflowError:
+        return rule.maximum_seconds
 
 
 def backoff_elapsed(transition: Transition, node: NodeId, number: int) -> None:
@@ -114,7 +127,9 @@ def backoff_elapsed(transition: Transition, node: NodeId, number: int) -> None:
 
 
 def describe(outcome: Outcome) -> str:
-    """``out_of_memory: held 2.1Gi of 2Gi``"""
+    """``out of memory: held 2.1Gi of 2Gi``"""
+    if outcome.cause is Cause.SUCCEEDED:
+        return "it ended without a result"
     cause = outcome.cause.value.replace("_", " ")
     return f"{cause}: {outcome.message}" if outcome.message else cause
 

@@ -46,11 +46,12 @@ class Decision:
 def decide(plan: Plan, state: RunState, event: Event) -> Decision:
     """What follows from one event. An event that came too late (a superseded attempt) changes nothing."""
     transition = Transition(plan, state, event.time)
-    if transition.running:
+    submitted = bool(state.nodes)
+    if transition.running and submitted is not isinstance(event, RunSubmitted):
         _apply(transition, event)
         _settle_down(transition)
     return Decision(
-        transition.state,
+        transition.finish(),
         tuple(transition.commands),
         tuple(transition.touched),
         transition.run_changed,
@@ -98,6 +99,8 @@ def _submit(transition: Transition) -> None:
 
 
 def _cancel(transition: Transition, reason: str) -> None:
+    if transition.state.cancelled:
+        return
     transition.change_run(cancelled=True, reason=reason)
     for node in list(transition.state.nodes):
         nodes.cancel(transition, node, reason)
@@ -113,16 +116,17 @@ def _settle_down(transition: Transition) -> None:
 def _finish(transition: Transition) -> None:
     state, output = transition.state, transition.plan.graph.output
     if state.failed:
-        phase = RunPhase.FAILED
-    elif state.cancelled and any(n.phase is Phase.CANCELLED for n in state.nodes.values()):
-        phase = RunPhase.CANCELLED
+        phase, reason = RunPhase.FAILED, _failure_reason(state)
+    elif any(n.phase is Phase.CANCELLED for n in state.nodes.values()):
+        phase, reason = RunPhase.CANCELLED, state.reason
     else:
-        phase = RunPhase.SUCCEEDED
+        # Also when a cancellation came after the last node that it could have stopped.
+        phase, reason = RunPhase.SUCCEEDED, ""
     complete = availability(output, state) is Availability.READY
     transition.change_run(
         phase=phase,
         ended_at=transition.time,
-        reason=state.reason or _failure_reason(state),
+        reason=reason,
         output=resolve(output, state) if complete else None,
     )
     transition.emit(FinishRun())
@@ -130,7 +134,6 @@ def _finish(transition: Transition) -> None:
 
 def _failure_reason(state: RunState) -> str:
     failed = [node for node, s in state.nodes.items() if s.phase is Phase.FAILED and s.parent is None]
-    if not failed:
-        return ""
     first = f"{failed[0]} failed: {state.nodes[failed[0]].reason}"
-    return first if len(failed) == 1 else f"{first} (and {len(failed) - 1} more)"
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return first + more + (f"; then {state.reason}" if state.reason else "")

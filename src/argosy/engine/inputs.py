@@ -34,7 +34,7 @@ def availability(argument: Argument, state: RunState) -> Availability:
             return Availability.NOT_YET if Availability.NOT_YET in found else Availability.READY
         case Arriving(items):
             found = {availability(item, state) for item in items}
-            if Availability.READY in found:
+            if Availability.READY in found or not items:
                 return Availability.READY
             return Availability.NOT_YET if Availability.NOT_YET in found else Availability.NEVER
 
@@ -72,9 +72,6 @@ def resolve_inputs(plan: Plan, state: RunState, node: NodeId) -> dict[str, Value
 
 
 def seen_generations(plan: Plan, state: RunState, node: NodeId) -> tuple[tuple[NodeId, int], ...]:
-    """Which output of each node above would be consumed now."""
-    return tuple(
-        (above, state.nodes[above].generation)
-        for above in plan.upstream[node]
-        if state.nodes[above].output is not None
-    )
+    """Which output of each node above a node, or an instance of a mapped one, would be consumed now."""
+    above = ((each, state.nodes[each]) for each in plan.upstream[plan.node_of(node).id])
+    return tuple((each, found.generation) for each, found in above if found.output is not None)

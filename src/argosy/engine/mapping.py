@@ -22,13 +22,18 @@ def begin(transition: Transition, node: NodeId, step: StepNode) -> None:
         case Many(items):
             expand(transition, node, items)
         case Inline(json):
-            expand(transition, node, _inline_items(json))
+            _expand_inline(transition, node, json)
         case _:
             transition.emit(ReadList(node, over))
 
 
-def _inline_items(json: msgspec.Raw) -> tuple[Value, ...]:
-    return tuple(Inline(item) for item in msgspec.json.decode(json, type=tuple[msgspec.Raw, ...]))
+def _expand_inline(transition: Transition, node: NodeId, json: msgspec.Raw) -> None:
+    try:
+        items = msgspec.json.decode(json, type=tuple[msgspec.Raw, ...])
+    except msgspec.ValidationError:
+        refuse(transition, node, f"map needs a list, got {bytes(json)[:40].decode(errors='replace')}")
+        return
+    expand(transition, node, tuple(Inline(item.copy()) for item in items))
 
 
 def expand(transition: Transition, node: NodeId, items: tuple[Value, ...]) -> None:

@@ -38,7 +38,7 @@ def _consider_streaming(transition: Transition, node: NodeId, state: NodeState) 
         case Availability.READY:
             seen = seen_generations(transition.plan, transition.state, node)
             if seen != state.consumed:
-                transition.change(node, consumed=seen, failures=0, losses=0)
+                transition.change(node, consumed=seen, failures=0, losses=0, ended_at=None)
                 begin(transition, node)
             elif state.remaining == 0:
                 _settle(transition, node)
@@ -107,13 +107,20 @@ def succeed(transition: Transition, node: NodeId, output: Value, phase: Phase = 
         reason="",
         resume_at=None,
     )
-    if phase is Phase.SUCCEEDED and state.memo_key and state.instances == 0:
-        step = transition.plan.step_of(node)
-        parts = memo_parts(step, resolve_inputs(transition.plan, transition.state, node))
-        # The inputs of a node fed by `arriving` may have moved on while it ran.
-        if memo_key(step, parts) == state.memo_key:
-            transition.emit(Remember(node, state.memo_key, parts, output))
+    if phase is Phase.SUCCEEDED and state.memo_key:
+        _remember(transition, node, state, output)
     end(transition, node)
+
+
+def _remember(transition: Transition, node: NodeId, state: NodeState, output: Value) -> None:
+    """Keep the result, unless the inputs have moved on since it was begun (a node fed by ``arriving``)."""
+    plan = transition.plan
+    if state.consumed is not None and state.consumed != seen_generations(plan, transition.state, node):
+        return
+    step = plan.step_of(node)
+    parts = memo_parts(step, resolve_inputs(plan, transition.state, node))
+    if memo_key(step, parts) == state.memo_key:
+        transition.emit(Remember(node, state.memo_key, parts, output))
 
 
 def fail(transition: Transition, node: NodeId, reason: str) -> None:

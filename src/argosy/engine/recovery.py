@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from argosy.engine.commands import Command, Deploy, Enqueue, Launch, LookUpMemo, ReadList, StartTimer
+from argosy.engine.commands import Command, Deploy, Enqueue, Launch, LookUpMemo, ReadList, StartTimer, Stop
 from argosy.engine.core import decide
 from argosy.engine.events import Event
 from argosy.engine.identity import attempt_id
@@ -15,15 +15,16 @@ from argosy.engine.state import HOLDING, NodeState, Phase, Plan, RunPhase, RunSt
 from argosy.engine.turn import LiveRun
 from argosy.flow.graph import NodeId, ServiceNode, graph_from_json
 from argosy.metadata.records import RunRecord
-from argosy.runtime.protocol import AttemptId
+from argosy.runtime.protocol import AttemptId, Cause
+
+_EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def restore(records: Records, record: RunRecord) -> LiveRun:
     """Fold the committed events of a run: the state it had when the last of them was committed."""
     live = LiveRun(Plan(record.run, graph_from_json(record.graph)), record.user)
     for row in records.events(record.run):
-        event: Event = msgspec.json.decode(row.body, type=Event)
-        live.state = decide(live.plan, live.state, event).state
+        live.state = decide(live.plan, live.state, _EVENTS.decode(row.body)).state
         live.sequence = row.sequence
     held = {attempt for attempt, _ in held_attempts(live)}
     live.attempts = {row.attempt: row for row in records.attempts(record.run) if row.attempt in held}
@@ -61,6 +62,8 @@ def outstanding(plan: Plan, state: RunState) -> tuple[Command, ...]:
 def _outstanding(plan: Plan, state: RunState, node: NodeId, node_state: NodeState) -> Command | None:
     attempt = attempt_id(plan.run, node, node_state.attempt)
     match node_state.phase:
+        case Phase.STARTING | Phase.RUNNING if state.cancelled:
+            return Stop(attempt, Cause.CANCELLED, state.reason)
         case Phase.LOOKING_UP:
             step = plan.step_of(node)
             parts = memo_parts(step, resolve_inputs(plan, state, node))

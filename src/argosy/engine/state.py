@@ -10,6 +10,7 @@ import msgspec
 
 from argosy.artifacts.reference import Value
 from argosy.flow.graph import Arriving, Graph, Node, NodeId, StepNode, node_arguments, upstream
+from argosy.persistent import PersistentMap
 
 
 class Phase(enum.StrEnum):
@@ -48,8 +49,8 @@ class NodeState(msgspec.Struct, frozen=True):
 
     ``remaining`` counts nodes above that are not settled, ``pending`` instances that have not ended. A node
     is *settled* when its output can no longer change; only a node fed by ``arriving`` can end several times
-    before that. ``generation`` counts its different outputs; ``consumed`` is what its newest start saw of
-    those above.
+    before that. ``generation`` counts its different outputs; ``consumed`` is what the newest start of such a
+    node saw of those above.
     ``attempt`` numbers attempts from 1 over the node's whole life and is the fencing token;
     ``failures`` and ``losses`` count those since the inputs last changed.
     """
@@ -132,7 +133,7 @@ class Plan:
 class RunState:
     """``unsettled`` counts the graph's nodes whose output may still change; at 0 the run has ended."""
 
-    nodes: dict[NodeId, NodeState] = field(default_factory=dict)
+    nodes: PersistentMap[NodeId, NodeState] = field(default_factory=PersistentMap)
     phase: RunPhase = RunPhase.RUNNING
     unsettled: int = 0
     failed: int = 0

@@ -27,19 +27,20 @@ class Transition:
         self.touched: dict[NodeId, None] = {}
         self.to_consider: deque[NodeId] = deque()
         self._before = state
-        self.state = replace(state, nodes=dict(state.nodes))
+        self._nodes = state.nodes.draft()
+        self.state = replace(state, nodes=self._nodes)
 
     def __getitem__(self, node: NodeId) -> NodeState:
-        return self.state.nodes[node]
+        return self._nodes[node]
 
     def change(self, node: NodeId, **changes: Any) -> NodeState:
-        changed: NodeState = msgspec.structs.replace(self.state.nodes[node], **changes)
-        self.state.nodes[node] = changed
+        changed: NodeState = msgspec.structs.replace(self._nodes[node], **changes)
+        self._nodes[node] = changed
         self.touched[node] = None
         return changed
 
     def create(self, node: NodeId, state: NodeState) -> None:
-        self.state.nodes[node] = state
+        self._nodes[node] = state
         self.touched[node] = None
 
     def change_run(self, **changes: Any) -> None:
@@ -47,6 +48,12 @@ class Transition:
 
     def emit(self, command: Command) -> None:
         self.commands.append(command)
+
+    def finish(self) -> RunState:
+        """The state after the step: the one before it when nothing changed."""
+        if not self.touched and not self.run_changed:
+            return self._before
+        return replace(self.state, nodes=self._nodes.finish())
 
     @property
     def run_changed(self) -> bool:
