@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from argosy.schedule.model import Capacity, Job, JobId
 from argosy.schedule.policy import Decision, Policy, first_come_first_served
-from argosy.schedule.state import ScheduleState, Usage
+from argosy.schedule.state import ScheduleState, Usage, never_fits, total_usage
 from argosy.units import format_memory
 
 
@@ -54,8 +54,7 @@ def decide(
 def _apply(state: ScheduleState, event: Event) -> ScheduleState:
     match event:
         case Submitted(job):
-            known = job.id in state.running or any(place.job.id == job.id for place in state.waiting)
-            return state if known else state.with_waiting(job)
+            return state if state.knows(job.id) else state.with_waiting(job)
         case Adopted(job):
             return state if job.id in state.running else state.without_waiting(job.id).with_running(job)
         case Withdrawn(job_id):
@@ -63,46 +62,50 @@ def _apply(state: ScheduleState, event: Event) -> ScheduleState:
                 return state.without_running(job_id)
             return state.without_waiting(job_id)
         case CapacityChanged(capacity):
-            return ScheduleState(capacity, state.running, state.waiting, state.used, state.sequence)
+            return replace(state, capacity=capacity)
         case _:
             assert_never(event)
 
 
 def _start(state: ScheduleState, decisions: tuple[Decision, ...]) -> ScheduleState:
-    starting = {decision.job for decision in decisions}
-    jobs = [place.job for place in state.waiting if place.job.id in starting]
-    used = state.used
-    for job in jobs:
-        used = used.plus(job.demand, job.workers)
-    return ScheduleState(
-        state.capacity,
-        {**state.running, **{job.id: job for job in jobs}},
-        tuple(place for place in state.waiting if place.job.id not in starting),
-        used,
-        state.sequence,
-    )
+    for decision in decisions:
+        job = state.places[decision.job].job
+        state = state.without_waiting(job.id).with_running(job)
+    return state
 
 
 def explain(state: ScheduleState, job: JobId) -> str:
     """One sentence on why a job waits: what it needs, what is free, who is before it."""
-    for position, place in enumerate(state.waiting):
-        if place.job.id == job:
-            needs = _describe(Usage().plus(place.job.demand, place.job.workers))
-            if position:
-                return f"number {position + 1} in line; needs {needs}"
-            free = Usage(
-                state.capacity.cpu - state.used.cpu,
-                state.capacity.memory - state.used.memory,
-                state.capacity.gpu - state.used.gpu,
-            )
-            return f"next in line; needs {needs}, free are {_describe(free)}"
-    return ""
+    position = state.position(job)
+    if position is None:
+        return ""
+    waiting = state.places[job].job
+    wanted, capacity = total_usage([waiting]), state.capacity
+    needs = f"needs {_describe(wanted, wanted)}"
+    if never_fits(waiting, capacity):
+        there_is = Usage(capacity.cpu, capacity.memory, capacity.gpu)
+        return f"can not start: {needs}, in all there are {_describe(there_is, wanted)}"
+    # Jobs that can never start are passed over, so the line begins behind them.
+    head = next(i for i, place in enumerate(state.waiting) if not never_fits(place.job, capacity))
+    if position > head:
+        return f"number {position - head + 1} in line; {needs}"
+    return f"next in line; {needs}, free are {_describe(_free(state), wanted)}"
 
 
-def _describe(usage: Usage) -> str:
-    parts = [f"{usage.cpu:g} cpu"]
-    if usage.memory:
+def _free(state: ScheduleState) -> Usage:
+    capacity, used = state.capacity, state.used
+    return Usage(
+        max(0.0, capacity.cpu - used.cpu),
+        max(0, capacity.memory - used.memory),
+        max(0, capacity.gpu - used.gpu),
+    )
+
+
+def _describe(usage: Usage, wanted: Usage) -> str:
+    """The amounts of what is wanted: what is not asked for says nothing."""
+    parts = [f"{usage.cpu:.6g} cpu"] if wanted.cpu or not (wanted.memory or wanted.gpu) else []
+    if wanted.memory:
         parts.append(f"{format_memory(usage.memory)} memory")
-    if usage.gpu:
+    if wanted.gpu:
         parts.append(f"{usage.gpu} gpu")
     return ", ".join(parts)

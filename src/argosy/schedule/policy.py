@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from argosy.schedule.model import JobId
-from argosy.schedule.state import ScheduleState
+from argosy.schedule.state import ScheduleState, never_fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,17 @@ Policy = Callable[[ScheduleState], tuple[Decision, ...]]
 
 
 def first_come_first_served(state: ScheduleState) -> tuple[Decision, ...]:
-    """Start from the head of the line until the head does not fit; nobody overtakes it."""
+    """Start from the head of the line until the head does not fit; nobody overtakes it.
+
+    A job that asks for more than there is in all can never be the head: it would keep out everybody else.
+    """
     used = state.used
     starts = []
     for place in state.waiting:
         wanted = used.plus(place.job.demand, place.job.workers)
-        if not wanted.fits(state.capacity):
+        if wanted.fits(state.capacity):
+            used = wanted
+            starts.append(Start(place.job.id))
+        elif not never_fits(place.job, state.capacity):
             break
-        used = wanted
-        starts.append(Start(place.job.id))
     return tuple(starts)

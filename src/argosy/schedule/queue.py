@@ -17,7 +17,7 @@ class JobQueue:
     def __init__(self, capacity: Capacity, policy: Policy = first_come_first_served):
         self.state = ScheduleState(capacity)
         self._policy = policy
-        self._granted: list[JobId] = []
+        self._granted: dict[JobId, None] = {}
 
     def submit(self, job: Job) -> None:
         self._handle(Submitted(job))
@@ -26,14 +26,15 @@ class JobQueue:
         self._handle(Adopted(job))
 
     def withdraw(self, job: JobId) -> None:
+        self._granted.pop(job, None)
         self._handle(Withdrawn(job))
 
     def change_capacity(self, capacity: Capacity) -> None:
         self._handle(CapacityChanged(capacity))
 
     def take_granted(self) -> list[JobId]:
-        granted, self._granted = self._granted, []
-        return granted
+        granted, self._granted = self._granted, {}
+        return list(granted)
 
     def fits_ever(self, job: Job) -> bool:
         return not never_fits(job, self.state.capacity)
@@ -43,4 +44,4 @@ class JobQueue:
 
     def _handle(self, event: Event) -> None:
         self.state, decisions = decide(self.state, event, self._policy)
-        self._granted.extend(decision.job for decision in decisions)
+        self._granted.update((decision.job, None) for decision in decisions)
