@@ -1,1 +1,1 @@
-"""artifacts."""
+"""Content-addressed storage of what steps take and return."""

@@ -1,0 +1,1 @@
+"""How values of each type become objects, and objects values again."""
