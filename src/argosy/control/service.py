@@ -33,7 +33,7 @@ class ControlService(Protocol):
         ...
 
     async def cancel(self, run: str) -> RunView:
-        """Ask for the run's end; the answer may still say it runs. Raises NotFound; Conflict if it is over."""
+        """Ask for the run's end; the answer may say it runs. Raises NotFound, Conflict if it is over."""
         ...
 
     async def watch(self, run: str) -> AsyncIterator[RunView]:

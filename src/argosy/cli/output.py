@@ -1,0 +1,89 @@
+"""Where the words go: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from argosy.api.codec import encode, error_view
+from argosy.errors import ArgosyError
+
+
+def document(value: Any) -> None:
+    """The one JSON document of a command called with ``--json``."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.format(encode(value), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def show(text: str = "") -> None:
+    """A line of the result."""
+    sys.stdout.write(text + "\n")
+
+
+def say(text: str) -> None:
+    """A line about what is going on."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def fail(error: ArgosyError, as_json: bool) -> int:
+    """Tell of an error in the one way that was asked for; the exit code it means."""
+    if as_json:
+        document({"error": _encodable(error)})
+    else:
+        say(f"error: {error.message}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+    return error.exit_code
+
+
+def _encodable(error: ArgosyError) -> Any:
+    view = error_view(error)
+    try:
+        encode(view)
+    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
+        # A file name that is not UTF-8, or a value of the user's that JSON can not hold.
+        return {"code": view.code, "message": _printable(view.message), "hint": _printable(view.hint)}
+    return view
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@contextlib.contextmanager
+def stdout_kept_clean() -> Iterator[None]:
+    """Whatever prints inside, the user's module while it loads for one, prints on standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under columns: drawn on a terminal, aligned plain text anywhere else."""
+    if sys.stdout.isatty():
+        from argosy.cli.terminal import draw_table
+
+        draw_table(columns, rows)
+    else:
+        show(aligned([columns, *rows]))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart, without spaces at the ends of lines."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
