@@ -7,29 +7,34 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 app = typer.Typer(
     name="argosy",
     help="Run machine-learning workflows, written once in Python, on one machine or on a fleet.",
     epilog="All state is kept in $ARGOSY_HOME, by default ~/.argosy.",
     rich_markup_mode=None,
-    no_args_is_help=True,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 # Whatever these commands do not know is a parameter of the workflow, and left as it is written.
-_WORKFLOW_COMMAND = {"ignore_unknown_options": True, "help_option_names": []}
+_PARAMETERS_ALLOWED = {"ignore_unknown_options": True, "help_option_names": []}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or enough of its beginning.")]
-Words = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="FILE[:WORKFLOW] [--PARAM VALUE]...", show_default=False),
-]
+Words = Annotated[list[str] | None, typer.Argument(hidden=True)]
 Help = Annotated[
     bool, typer.Option("-h", "--help", help="Show this message; after FILE, the parameters of its workflow.")
 ]
+
+
+class WorkflowCommand(TyperCommand):
+    """A command on FILE[:WORKFLOW]: its usage says what its one hidden argument takes."""
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
+        return ["FILE[:WORKFLOW]", "[--PARAM VALUE ...]", "[OPTIONS]"]
 
 
 class GraphFormat(StrEnum):
@@ -55,7 +60,7 @@ def root(
     """Run machine-learning workflows, written once in Python, on one machine or on a fleet."""
 
 
-@app.command(context_settings=_WORKFLOW_COMMAND, add_help_option=False)
+@app.command(context_settings=_PARAMETERS_ALLOWED, cls=WorkflowCommand, add_help_option=False)
 def run(
     context: typer.Context,
     words: Words = None,
@@ -75,7 +80,7 @@ def run(
     raise typer.Exit(command.run(words or [], detach=detach, as_json=as_json))
 
 
-@app.command(context_settings=_WORKFLOW_COMMAND, add_help_option=False)
+@app.command(context_settings=_PARAMETERS_ALLOWED, cls=WorkflowCommand, add_help_option=False)
 def graph(
     context: typer.Context,
     words: Words = None,
@@ -103,7 +108,7 @@ def _help(context: typer.Context, words: list[str] | None, command: str) -> None
 
 @app.command()
 def up(as_json: Json = False) -> None:
-    """Start the control plane, and with it recorded services and unfinished runs."""
+    """Start the control plane, its services and its unfinished runs."""
     from argosy.cli.commands import plane
 
     plane.up(as_json)
@@ -143,7 +148,7 @@ def runs(
 
 @app.command()
 def show(run_id: RunId, as_json: Json = False) -> None:
-    """Show a run: its nodes, why each is as it is, and what came of it."""
+    """Show a run: each node, why it is as it is, what came of it."""
     from argosy.cli.commands import runs as command
 
     command.show(run_id, as_json)

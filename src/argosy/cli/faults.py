@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import traceback
 from datetime import UTC, datetime
@@ -26,7 +27,8 @@ def _record(error: Exception) -> Path:
         with path.open("a") as file:
             file.write(text)
     except OSError:
-        with tempfile.NamedTemporaryFile("w", prefix="argosy-", suffix=".log", delete=False) as file:
-            file.write(text)
-        return Path(file.name)
+        descriptor, name = tempfile.mkstemp(prefix="argosy-", suffix=".log", text=True)
+        with os.fdopen(descriptor, "w") as spare:
+            spare.write(text)
+        return Path(name)
     return path

@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; its exit code. Nothing is raised."""
     as_json = "--json" in arguments
     try:
-        return _invoke(arguments)
+        return _invoke(arguments or ["--help"])
     except ArgosyError as error:
         return fail(error, as_json)
     except KeyboardInterrupt:
@@ -69,9 +69,8 @@ def _on_other(error: Exception, as_json: bool) -> int:
 def _usage_error(error: Any) -> ArgosyError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "argosy"
-    return InvalidRequest(
-        error.format_message().rstrip("."), hint=f"'{command} --help' shows how it is called"
-    )
+    message = error.format_message().rstrip(".").replace(": Value error, ", ": ")
+    return InvalidRequest(message, hint=f"'{command} --help' shows how it is called")
 
 
 def _drop_output() -> None:

@@ -27,7 +27,7 @@ class ProgressDisplay(Protocol):
 
 
 def run(words: Sequence[str], *, detach: bool, as_json: bool) -> int:
-    """Exit code 0 when the run succeeded or was detached, 1 when it did not, 130 when watching was interrupted."""
+    """Exit code 0 when the run succeeded or was detached, 1 when it did not, 130 when interrupted."""
     target = parse_target(words, "run")
     request = run_request(trace_target(target))
     client = ensure_control_plane(Home.from_environment(), started=lambda: say("starting the control plane"))
@@ -80,9 +80,7 @@ def _tell_detached(started: RunView, as_json: bool) -> None:
         document(started)
         return
     show(started.run)
-    say(
-        f"it runs in the background: 'argosy show {started.run}' shows it, 'argosy cancel {started.run}' ends it"
-    )
+    say(f"hint: 'argosy show {started.run}' shows how it goes, 'argosy cancel {started.run}' ends it")
 
 
 def _tell_interrupted(run: str) -> None:

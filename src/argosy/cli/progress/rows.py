@@ -162,7 +162,7 @@ def first_line(text: str) -> str:
 
 
 def fitted(shown: list[Row], height: int) -> tuple[list[Row], int]:
-    """At most ``height`` rows, and how many are left out: first the ends that ended well, then those that wait."""
+    """At most ``height`` rows, and how many are left out: first what is done, then what waits."""
     if len(shown) <= height:
         return shown, 0
     interest = {"failed": 0, "running": 1, "backoff": 2, "queued": 3, "cancelled": 4, "waiting": 5}
