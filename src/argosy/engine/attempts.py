@@ -6,7 +6,7 @@ from typing import Any
 
 from argosy.artifacts.reference import Value
 from argosy.engine import nodes
-from argosy.engine.commands import Enqueue, Launch, StartTimer, Withdraw
+from argosy.engine.commands import Enqueue, Launch, StartTimer, Stop, Withdraw
 from argosy.engine.events import AttemptEnded, AttemptGranted, AttemptStarted
 from argosy.engine.identity import attempt_id, split_attempt_id
 from argosy.engine.inputs import resolve_inputs, seen_generations
@@ -60,7 +60,9 @@ def _newest_inputs(transition: Transition, node: NodeId, inputs: dict[str, Value
 
 def started(transition: Transition, event: AttemptStarted) -> None:
     node = _current_node(transition, event.attempt, event.token)
-    if node is not None and transition[node].phase is Phase.STARTING:
+    if node is None or transition[node].phase not in HOLDING:
+        transition.emit(Stop(event.attempt, Cause.CANCELLED, "it was superseded"))
+    elif transition[node].phase is Phase.STARTING:
         transition.change(node, phase=Phase.RUNNING)
 
 

@@ -11,7 +11,7 @@ from argosy.engine.commands import LookUpMemo, ReadList, Remember
 from argosy.engine.events import MapExpanded, MapRefused, MemoFound, MemoMissed
 from argosy.engine.memo import explain_expiry, explain_hit, explain_miss
 from argosy.engine.ports import Artifacts, Records
-from argosy.errors import ArgosyError
+from argosy.errors import ArgosyError, Unavailable
 from argosy.metadata.records import MemoRecord
 
 
@@ -67,6 +67,8 @@ def read_list(command: ReadList, artifacts: Artifacts, now: float) -> MapExpande
     """The items of a stored list, or why there are none."""
     try:
         value = artifacts.get(command.value)
+    except Unavailable:
+        raise
     except ArgosyError as error:
         return MapRefused(now, command.node, str(error))
     if not isinstance(value, list):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from argosy.engine.commands import Command, Deploy, Enqueue, Launch, LookUpMemo, ReadList, StartTimer, Stop
@@ -11,7 +13,7 @@ from argosy.engine.identity import attempt_id
 from argosy.engine.inputs import resolve, resolve_inputs
 from argosy.engine.memo import memo_key, memo_parts
 from argosy.engine.ports import Records
-from argosy.engine.state import HOLDING, NodeState, Phase, Plan, RunPhase, RunState
+from argosy.engine.state import ENDS, HOLDING, NodeState, Phase, Plan, RunPhase, RunState
 from argosy.engine.turn import LiveRun
 from argosy.flow.graph import NodeId, ServiceNode, graph_from_json
 from argosy.metadata.records import RunRecord
@@ -36,6 +38,18 @@ def given_up(record: RunRecord, error: str, time: float) -> RunRecord:
     return msgspec.structs.replace(
         record, state=RunPhase.FAILED.value, reason=f"can not be resumed: {error}", ended_at=time
     )
+
+
+def give_up(state: RunState, error: str, time: float) -> RunState:
+    """The end of a run that the core can not go on with: what had not ended is cancelled."""
+    nodes = state.nodes.draft()
+    for node, node_state in state.nodes.items():
+        if node_state.phase not in ENDS:
+            nodes[node] = msgspec.structs.replace(
+                node_state, phase=Phase.CANCELLED, reason="its run was given up", ended_at=time
+            )
+    reason = f"given up: {error}"
+    return replace(state, nodes=nodes.finish(), phase=RunPhase.FAILED, reason=reason, ended_at=time)
 
 
 def held_attempts(live: LiveRun) -> list[tuple[AttemptId, int]]:

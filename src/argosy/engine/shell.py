@@ -20,21 +20,21 @@ from argosy.engine.events import (
     AttemptEnded,
     AttemptGranted,
     AttemptStarted,
-    BackoffElapsed,
     CancelRequested,
     Event,
     RunSubmitted,
     ServiceFailed,
     ServiceReady,
 )
-from argosy.engine.identity import split_attempt_id
+from argosy.engine.identity import attempt_id, split_attempt_id
+from argosy.engine.outside import Outside
 from argosy.engine.ports import Artifacts, Processes, Records, Services
-from argosy.engine.recovery import given_up, held_attempts, outstanding, restore
-from argosy.engine.state import Phase, Plan, RunState
+from argosy.engine.recovery import give_up, given_up, held_attempts, outstanding, restore
+from argosy.engine.state import Phase, Plan
 from argosy.engine.telemetry import Telemetry
 from argosy.engine.turn import LiveRun, Turn
-from argosy.errors import NotFound, Unavailable
-from argosy.flow.graph import Graph, NodeId, StepNode
+from argosy.errors import ArgosyError, NotFound, Unavailable
+from argosy.flow.graph import Graph, NodeId
 from argosy.home import Home
 from argosy.metadata.records import Record, RunRecord
 from argosy.runtime.protocol import AttemptId, Cause, Ended, Outcome, Reported, RuntimeEvent, Sampled, Started
@@ -50,9 +50,10 @@ _SOFT_SECONDS = 0.1
 
 
 class Engine:
-    """Runs graphs. All methods belong to the event loop's thread.
+    """Runs graphs, from :meth:`recover` to :meth:`close`. All methods belong to the event loop's thread.
 
-    ``on_change(run)`` is called after a commit that changed something a person can see of the run.
+    ``on_change(run)`` is called after a commit that changed something a person can see of the run. What is
+    reported before ``recover`` waits for it: a result must not be taken for one of a run that is over.
     """
 
     def __init__(
@@ -69,19 +70,19 @@ class Engine:
         self.runs: dict[str, LiveRun] = {}
         self.telemetry = Telemetry()
         self.degraded = ""
-        self._home = home
         self._store = store
         self._artifacts = artifacts
         self._queue = queue
         self._processes = processes
-        self._services = services
         self._clock = clock
         self._on_change = on_change
+        self._outside = Outside(home, processes, services, clock, self._post)
+        self._open = False
+        self._closed = False
         self._inbox: deque[tuple[str, Event]] = deque()
         self._soft_rows: list[Record] = []
         self._turn_due: asyncio.Handle | None = None
         self._flush_due: asyncio.TimerHandle | None = None
-        self._timers: set[asyncio.TimerHandle] = set()
 
     # What people ask for.
 
@@ -95,8 +96,10 @@ class Engine:
             del self.runs[run]
             self._inbox = deque(item for item in self._inbox if item[0] != run)
             raise Unavailable(
-                f"the run was not accepted: {self.degraded}",
-                hint="make room for the home folder, then submit again",
+                f"the run was not accepted: {self.degraded or 'the control plane is not up'}",
+                hint="make room for the home folder, then submit again"
+                if self.degraded
+                else "submit again in a moment",
             )
 
     def cancel(self, run: str, reason: str) -> None:
@@ -147,13 +150,18 @@ class Engine:
         """Resume every unfinished run: fold its events, adopt what lives, ask again for the rest."""
         for record in self._store.unfinished_runs():
             self._restore(record)
-        for live in list(self.runs.values()):
+        runs = list(self.runs.values())
+        for live in runs:
+            # What runs already holds its room, of whatever run, before anything new is granted.
+            self._adopt(live)
+        for live in runs:
             self._resume(live, alive)
         known = {held for live in self.runs.values() for held in held_attempts(live)}
         for attempt, token in alive:
             if self.owns(attempt) and (attempt, token) not in known:
                 self._processes.stop(attempt, Cause.CANCELLED, "its run has ended")
         self._inbox.extend(self._grants())
+        self._open = True
         self._take_turns()
 
     def _restore(self, record: RunRecord) -> None:
@@ -165,9 +173,10 @@ class Engine:
             self._store.write([given_up(record, str(error), self._clock.now())])
 
     def close(self) -> None:
-        """Write what is left to write; timers end."""
-        for timer in self._timers:
-            timer.cancel()
+        """Commit what has been reported and write what is left to write. Nothing is started any more."""
+        self._closed = True
+        self._take_turns()
+        self._outside.close()
         if self._turn_due:
             self._turn_due.cancel()
         if self._flush_due:
@@ -177,13 +186,15 @@ class Engine:
     # One turn.
 
     def _post(self, run: str, event: Event) -> None:
+        if self._closed:
+            return
         self._inbox.append((run, event))
-        if self._turn_due is None and not self.degraded:
+        if self._open and self._turn_due is None and not self.degraded:
             self._turn_due = asyncio.get_running_loop().call_soon(self._take_turns)
 
     def _take_turns(self) -> None:
         self._turn_due = None
-        while self._inbox:
+        while self._open and self._inbox:
             if not self._take_turn():
                 return
 
@@ -191,15 +202,14 @@ class Engine:
         turn = Turn()
         schedule = self._queue.state
         taken: list[tuple[str, Event]] = []
-        while self._inbox and len(taken) < _TURN:
-            run, event = self._inbox.popleft()
-            taken.append((run, event))
-            self._handle(turn, run, event)
-        self._answer_within(turn)
         try:
+            while self._inbox and len(taken) < _TURN:
+                taken.append(self._inbox.popleft())
+                self._handle(turn, *taken[-1])
+            self._answer_within(turn)
             pass_crash_point("engine.before_commit")
             self._commit(turn)
-        except Unavailable as error:
+        except Exception as error:
             self._undo(turn, schedule, taken, error)
             return False
         self.degraded = ""
@@ -216,42 +226,40 @@ class Engine:
         if live is None:
             if isinstance(event, AttemptEnded):
                 self._queue.withdraw(JobId(event.attempt))
+            elif isinstance(event, AttemptStarted):
+                turn.strays.append(event.attempt)
             return
         if run not in turn.before:
             turn.before[run] = (live.state, live.sequence, dict(live.attempts))
         before = live.state
-        decision = decide(live.plan, before, event)
+        try:
+            decision = decide(live.plan, before, event)
+        except Exception as error:
+            self._give_up(turn, live, error)
+            return
         live.state = decision.state
         live.sequence += 1
-        turn.rows["event", run, str(live.sequence)] = records.event_record(run, live.sequence, event)
+        turn.note_event(live, event)
         if decision.run_changed:
-            turn.rows["run", run] = records.run_record(live.plan, live.state, live.user)
-        self._note_nodes(turn, live, before, decision.touched)
-        self._note_attempt(turn, live, event)
+            turn.note_run(live)
+        turn.note_nodes(live, before, decision.touched)
         for command in decision.commands:
             self._sort(turn, live, command)
 
-    def _note_nodes(self, turn: Turn, live: LiveRun, before: RunState, touched: tuple[NodeId, ...]) -> None:
-        for node in touched:
-            state = live.state.nodes[node]
-            if not records.looks_the_same(before.nodes.get(node), state):
-                turn.rows["node", live.plan.run, node] = records.node_record(live.plan, node, state)
-                turn.changed[live.plan.run] = None
-
-    def _note_attempt(self, turn: Turn, live: LiveRun, event: Event) -> None:
-        if not isinstance(event, AttemptStarted | AttemptEnded):
-            return
-        record = live.attempts.get(event.attempt)
-        if record is None or record.token != event.token:
-            return
-        if isinstance(event, AttemptStarted):
-            record = live.attempts[event.attempt] = records.started_record(record, event)
-        else:
-            record = records.ended_record(live.attempts.pop(event.attempt), event)
-            if event.output is not None:
-                for row in records.artifact_records(event.output, event.attempt, event.time):
-                    turn.rows["artifact", row.digest, row.type] = row
-        turn.rows["attempt", event.attempt] = record
+    def _give_up(self, turn: Turn, live: LiveRun, error: Exception) -> None:
+        """A fault of the core itself must not keep the other runs from going on."""
+        run = live.plan.run
+        _LOG.error("run %s is given up", run, exc_info=error)
+        for attempt, _ in held_attempts(live):
+            turn.outside.append((live, commands.Stop(attempt, Cause.CANCELLED, "its run was given up")))
+        before = live.state
+        for node, state in before.nodes.items():
+            if state.phase is Phase.QUEUED:
+                self._queue.withdraw(JobId(attempt_id(run, node, state.attempt)))
+        live.state = give_up(before, f"a fault in Argosy, {error!r}", self._clock.now())
+        turn.note_nodes(live, before, tuple(live.state.nodes))
+        turn.note_run(live)
+        turn.outside.append((live, commands.FinishRun()))
 
     def _sort(self, turn: Turn, live: LiveRun, command: commands.Command) -> None:
         """Carry out at once what touches nothing outside; keep the rest until after the commit."""
@@ -317,7 +325,7 @@ class Engine:
         self._soft_rows = []
 
     def _undo(
-        self, turn: Turn, schedule: ScheduleState, taken: list[tuple[str, Event]], error: Unavailable
+        self, turn: Turn, schedule: ScheduleState, taken: list[tuple[str, Event]], error: Exception
     ) -> None:
         """Nothing was committed, so nothing has happened: put everything back and try again later."""
         for run, (state, sequence, attempts) in turn.before.items():
@@ -326,48 +334,24 @@ class Engine:
         self._queue.state = schedule
         self._queue.take_granted()
         self._inbox.extendleft(reversed(taken))
-        self.degraded = error.message
-        _LOG.error("not committed, will be tried again: %s", error.message)
-        self._turn_due = None
-        self._later(_RETRY_SECONDS, self._take_turns)
+        self.degraded = error.message if isinstance(error, ArgosyError) else repr(error)
+        fault = None if isinstance(error, Unavailable) else error
+        _LOG.error("not committed, will be tried again: %s", self.degraded, exc_info=fault)
+        self._outside.later(_RETRY_SECONDS, self._take_turns)
 
     def _act(self, turn: Turn) -> None:
         for attempt, token in turn.acknowledge:
             self._processes.acknowledge(attempt, token)
+        for attempt in turn.strays:
+            self._processes.stop(attempt, Cause.CANCELLED, "its run has ended")
         for live, command in turn.outside:
-            self._carry_out(live, command)
+            if isinstance(command, commands.FinishRun):
+                self.runs.pop(live.plan.run, None)
+                turn.changed[live.plan.run] = None
+            elif not self._closed:
+                self._outside.carry_out(live.plan, command)
         for run in turn.changed:
             self._on_change(run)
-
-    def _carry_out(self, live: LiveRun, command: commands.Command) -> None:
-        run = live.plan.run
-        match command:
-            case commands.Launch():
-                self._processes.launch(specs.attempt_spec(self._home, live.plan, command))
-            case commands.Stop(attempt, cause, message):
-                self._processes.stop(attempt, cause, message)
-            case commands.StartTimer(node, number, time):
-                self._later(
-                    max(0.0, time - self._clock.now()),
-                    lambda: self._post(run, BackoffElapsed(self._clock.now(), node, number)),
-                )
-            case commands.Deploy(node, generation, models):
-                service = live.plan.nodes[node]
-                assert not isinstance(service, StepNode)
-                self._services.deploy(run, node, generation, service, models)
-            case commands.FinishRun():
-                self.runs.pop(run, None)
-                self._on_change(run)
-            case _:
-                raise TypeError(f"{type(command).__name__} is not carried out after a commit")
-
-    def _later(self, seconds: float, action: Callable[[], None]) -> None:
-        def act() -> None:
-            self._timers.discard(handle)
-            action()
-
-        handle = asyncio.get_running_loop().call_later(seconds, act)
-        self._timers.add(handle)
 
     # Telemetry and other rows nobody waits for.
 
@@ -390,23 +374,30 @@ class Engine:
 
     # Recovery in detail.
 
+    def _adopt(self, live: LiveRun) -> None:
+        for attempt, _ in held_attempts(live):
+            self._queue.adopt(specs.job_for(live.plan, split_attempt_id(attempt)[1], attempt))
+
     def _resume(self, live: LiveRun, alive: frozenset[tuple[AttemptId, int]]) -> None:
-        """Adopt what lives, declare lost what ran and does not, ask again for everything else."""
-        turn = Turn()
+        """Leave be what lives, declare lost what ran and does not, ask again for everything else."""
+        turn, run, now = Turn(), live.plan.run, self._clock.now()
         for command in outstanding(live.plan, live.state):
-            if not isinstance(command, commands.Launch):
-                self._sort(turn, live, command)
-                continue
-            self._queue.adopt(specs.job_for(live.plan, command.node, command.attempt))
-            if (command.attempt, command.token) in alive:
-                continue
-            if live.state.nodes[command.node].phase is Phase.STARTING:
-                # Committed but perhaps never sent; starting is idempotent.
-                turn.outside.append((live, command))
-            else:
-                outcome = Outcome(Cause.LOST, "it was gone when the control plane came back")
-                ended = AttemptEnded(self._clock.now(), command.attempt, command.token, outcome)
-                self._inbox.append((live.plan.run, ended))
-        self._inbox.extend((live.plan.run, answer) for live, answer in self._look_up(turn.look_ups))
+            match command:
+                case commands.Launch(_, attempt, token) if (attempt, token) in alive:
+                    pass
+                case commands.Launch(node) if live.state.nodes[node].phase is Phase.STARTING:
+                    # Committed but perhaps never sent; starting is idempotent.
+                    turn.outside.append((live, command))
+                case commands.Stop(attempt) if (attempt, split_attempt_id(attempt)[2]) in alive:
+                    turn.outside.append((live, command))
+                case commands.Launch(_, attempt) | commands.Stop(attempt):
+                    outcome = Outcome(Cause.LOST, "it was gone when the control plane came back")
+                    lost = AttemptEnded(now, attempt, split_attempt_id(attempt)[2], outcome)
+                    self._inbox.append((run, lost))
+                case commands.ReadList():
+                    self._inbox.append((run, lookup.read_list(command, self._artifacts, now)))
+                case _:
+                    self._sort(turn, live, command)
+        self._inbox.extend((run, answer) for _, answer in self._look_up(turn.look_ups))
         for _, command in turn.outside:
-            self._carry_out(live, command)
+            self._outside.carry_out(live.plan, command)
