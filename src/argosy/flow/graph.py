@@ -6,6 +6,8 @@ from typing import Any, NewType
 
 import msgspec
 
+from argosy.errors import InvalidRequest
+
 NodeId = NewType("NodeId", str)
 
 GRAPH_VERSION = 1
@@ -47,7 +49,7 @@ class ResourceRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RetryRule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Up to ``limit`` further attempts, the n-th after backoff · factor^(n-1) seconds, at most ``maximum``."""
+    """Up to ``limit`` more attempts, the n-th after backoff · factor^(n-1) seconds, at most ``maximum``."""
 
     limit: int = 0
     backoff_seconds: float = 1.0
@@ -80,7 +82,10 @@ class StepNode(msgspec.Struct, frozen=True, tag="step", omit_defaults=True):
     ``id`` is unique in the graph and safe in URLs and file names. ``map_over`` names the argument whose
     list the node is run over, one instance ``id[i]`` for each item. ``output`` is the declared type:
     ``json``, ``numpy``, ``tree``, ``bytes``, ``dataset``, ``model``, ``pickle``, or ``list[...]`` of one.
-    ``preload`` names heavy libraries the code imports, for the warm pool.
+    ``preload`` names heavy libraries the code imports, for the warm pool. ``parameters`` holds the type of
+    each parameter the function takes, as :mod:`argosy.flow.types` writes it, and ``returns`` that of its
+    result, finer than ``output``; None and an empty text say nothing and are not checked. ``line`` is where
+    the step was called, in ``file``, or in the graph's own file when that is empty.
     """
 
     id: NodeId
@@ -100,6 +105,9 @@ class StepNode(msgspec.Struct, frozen=True, tag="step", omit_defaults=True):
     preload: tuple[str, ...] = ()
     line: int = 0
     priority: int = 0
+    file: str = ""
+    parameters: dict[str, str] | None = None
+    returns: str = ""
 
 
 class ServiceNode(msgspec.Struct, frozen=True, tag="service", omit_defaults=True):
@@ -113,6 +121,7 @@ class ServiceNode(msgspec.Struct, frozen=True, tag="service", omit_defaults=True
     label: str = ""
     line: int = 0
     timeout_seconds: float | None = None
+    file: str = ""
 
 
 Node = StepNode | ServiceNode
@@ -158,5 +167,19 @@ def graph_to_json(graph: Graph) -> bytes:
 
 
 def graph_from_json(data: bytes | str) -> Graph:
-    """Inverse of :func:`graph_to_json`. Raises msgspec.ValidationError with the path of the fault."""
-    return msgspec.json.decode(data, type=Graph)
+    """Inverse of :func:`graph_to_json`. Raises InvalidRequest with the path of the fault.
+
+    What is decoded has the right shape; whether it makes sense is for :mod:`argosy.flow.validation`.
+    """
+    try:
+        return msgspec.json.decode(data, type=Graph)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"the graph can not be read: {error}",
+            hint="send what `argosy graph FILE --format json` prints",
+        ) from None
+    except RecursionError:
+        raise InvalidRequest(
+            "the graph can not be read: its values are nested too deeply",
+            hint="make deeply nested data in a step",
+        ) from None

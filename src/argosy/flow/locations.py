@@ -1,0 +1,54 @@
+"""Where in the user's code something was written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FunctionType, TracebackType
+from typing import NamedTuple
+
+_ROOM = str(Path(__file__).parent)
+
+
+class Location(NamedTuple):
+    """A line of a file; ``file`` is the path Python knows it by."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def within(self, root: Path) -> Location:
+        """The same line, its file relative to ``root`` when it is in there."""
+        path = Path(self.file)
+        return Location(path.relative_to(root).as_posix(), self.line) if path.is_relative_to(root) else self
+
+
+NOWHERE = Location("", 0)
+
+
+def caller() -> Location:
+    """The innermost line outside this package that is being executed."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_ROOM):
+        if frame.f_back is None:
+            return NOWHERE
+        frame = frame.f_back
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def definition(function: FunctionType) -> Location:
+    """The line of a function's ``def``, or of its first decorator."""
+    return Location(function.__code__.co_filename, function.__code__.co_firstlineno)
+
+
+def raised_at(trace: TracebackType | None, root: Path) -> Location | None:
+    """The innermost line under ``root`` that an exception passed through."""
+    found = None
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if Path(file).is_relative_to(root) and not file.startswith(_ROOM):
+            found = Location(file, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
