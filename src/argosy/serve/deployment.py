@@ -1,0 +1,148 @@
+"""What the serve room is asked for, and what it says: deployments, changes and views."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from argosy.artifacts.reference import ArtifactReference
+from argosy.errors import InvalidRequest
+from argosy.serve.specs import AGGREGATES
+
+_SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class ModelReference(msgspec.Struct, frozen=True):
+    """A stored model and the name it has as a member of a service."""
+
+    name: str
+    reference: ArtifactReference
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """Make ``models`` the service. ``replicas`` is (at least, at most) for each model.
+
+    ``run``, ``node`` and ``generation`` say who asked; they come back in the answer and make no difference
+    between two deployments.
+    """
+
+    service: str
+    models: tuple[ModelReference, ...]
+    replicas: tuple[int, int] = (1, 1)
+    aggregate: str = "mean"
+    run: str = ""
+    node: str = ""
+    generation: int = 0
+
+    def settings(self) -> tuple[Any, ...]:
+        """Equal for deployments that need no other processes."""
+        return (self.service, self.models, self.replicas, self.aggregate)
+
+    def asker(self) -> Asker:
+        return Asker(self.run, self.node, self.generation)
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who waits for a deployment's answer."""
+
+    run: str
+    node: str
+    generation: int
+
+
+def checked(deployment: Deployment) -> Deployment:
+    """The deployment with model names that are unique and safe in a URL. Raises InvalidRequest.
+
+    A service's name never holds a dot, so ``SERVICE.MEMBER`` names one member and nothing else.
+    """
+    if not _SERVICE.fullmatch(deployment.service):
+        raise InvalidRequest(
+            f"service {deployment.service!r} is not a name, expected small letters, digits and dashes",
+            hint="name it like 'fashion-mnist', at most 63 characters",
+        )
+    if not deployment.models:
+        raise InvalidRequest(
+            f"service {deployment.service!r} has no models to serve",
+            hint="the list of models is empty: perhaps no candidate reached the threshold",
+        )
+    least, most = deployment.replicas
+    if not 1 <= least <= most:
+        raise InvalidRequest(
+            f"service {deployment.service!r} asks for replicas {deployment.replicas}, "
+            "expected 1 <= least <= most"
+        )
+    if deployment.aggregate not in AGGREGATES:
+        raise InvalidRequest(
+            f"service {deployment.service!r} aggregates by {deployment.aggregate!r}, which does not exist",
+            hint=f"use one of: {', '.join(AGGREGATES)}",
+        )
+    return msgspec.structs.replace(deployment, models=_with_unique_names(deployment.models))
+
+
+def _with_unique_names(models: tuple[ModelReference, ...]) -> tuple[ModelReference, ...]:
+    taken: set[str] = set()
+    renamed = []
+    for model in models:
+        base = _UNSAFE.sub("-", model.name).strip("-") or "model"
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name)
+        renamed.append(ModelReference(name, model.reference))
+    return tuple(renamed)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChange:
+    """A service's state: said when it changes (``run`` is empty), and to whoever deployed it.
+
+    ``state``: starting · ready · degraded · failed · stopped. ``endpoint`` is {"name", "url"}.
+    """
+
+    service: str
+    revision: int
+    state: str
+    reason: str = ""
+    endpoint: dict[str, str] = field(default_factory=dict)
+    run: str = ""
+    node: str = ""
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    replica: str
+    state: str
+    port: int | None = None
+    pid: int | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One model of a service, callable by itself under ``name``."""
+
+    name: str
+    model: str
+    digest: str
+    url: str
+    replicas: list[ReplicaView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """The fields of :class:`argosy.api.views.ServiceView`."""
+
+    name: str
+    state: str
+    revision: int
+    url: str
+    aggregate: str
+    created_at: float
+    reason: str = ""
+    run: str = ""
+    members: list[MemberView] = field(default_factory=list)

