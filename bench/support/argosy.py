@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def command() -> list[str]:
     """The installed ``argosy`` beside this Python, or the module where it is not installed."""
     script = Path(sys.executable).with_name("argosy")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "argosy.cli.main"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "argosy.cli"]
 
 
 @dataclass(frozen=True, slots=True)
