@@ -1,1 +1,1 @@
-"""metadata."""
+"""The store of what happened: runs, nodes, attempts, metrics, lineage."""

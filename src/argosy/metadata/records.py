@@ -42,8 +42,8 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
-    """Key: ``attempt``. ``state``: queued · starting · running · ended. ``inputs`` maps argument to fingerprint,
-    ``environment`` names versions; ``processes`` holds [pid, start ticks] by rank."""
+    """Key: ``attempt``. ``state``: queued · starting · running · ended. ``inputs`` maps argument to
+    fingerprint, ``environment`` names versions; ``processes`` holds [pid, start ticks] by rank."""
 
     attempt: str
     run: str
@@ -88,8 +88,8 @@ class ArtifactRecord(msgspec.Struct, frozen=True):
 
 
 class MemoRecord(msgspec.Struct, frozen=True):
-    """Key: ``key``, a digest of step, code, inputs and version. ``parts`` holds the digests it is made of, as JSON,
-    to say what changed when a later key misses."""
+    """Key: ``key``, a digest of step, code, inputs and version. ``parts`` holds the digests it is made of, as
+    JSON, to say what changed when a later key misses."""
 
     key: str
     step: str
