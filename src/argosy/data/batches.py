@@ -56,7 +56,7 @@ class GlobalBatches:
 
     def slice(self, epoch: int, step: int, rank: int, workers: int) -> Indices:
         """The share of ``rank``: contiguous, in rank order, sizes that differ by at most one."""
-        return self.slices(epoch, step, 1, rank, workers)[0]
+        return self.slices(epoch, step, 1, rank, workers).reshape(-1)
 
     def slices(self, epoch: int, first_step: int, steps: int, rank: int, workers: int) -> Indices:
         """The shares of ``rank`` in consecutive global batches of one size, int64[steps, share]."""
@@ -69,7 +69,8 @@ class GlobalBatches:
             raise InvalidRequest(f"steps {first_step} to {first_step + steps - 1} differ in size")
         starts = np.arange(first_step, first_step + steps)[:, np.newaxis] * self.batch_size
         shares = starts + np.arange(size * rank // workers, size * (rank + 1) // workers)
-        return _epoch_order(self.rows, self.seed, epoch)(shares)
+        rows: Indices = _epoch_order(self.rows, self.seed, epoch)(shares)
+        return rows
 
     def position(self, global_step: int) -> tuple[int, int]:
         """(epoch, step) of a step counted from the start of training."""
