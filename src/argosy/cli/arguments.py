@@ -23,7 +23,9 @@ def parse_target(words: Sequence[str], command: str) -> Target:
     """Raises InvalidRequest for a line that is not of this form."""
     if not words or words[0].startswith("--"):
         raise InvalidRequest(
-            "the FILE of a workflow comes first" + (f", not {words[0]}" if words else " and is missing"),
+            f"the FILE of a workflow comes first, not {words[0]}"
+            if words
+            else "the FILE of a workflow is missing",
             hint=f"argosy {command} FILE[:WORKFLOW] [--PARAM VALUE ...]",
         )
     path, workflow = _split(words[0])
@@ -31,15 +33,15 @@ def parse_target(words: Sequence[str], command: str) -> Target:
 
 
 def _split(text: str) -> tuple[Path, str | None]:
+    """The workflow's name is after the last colon, unless a file of the whole name is there."""
     file, colon, workflow = text.rpartition(":")
-    if colon and file and (workflow.isidentifier() or not workflow) and not Path(text).exists():
-        if not workflow:
-            raise InvalidRequest(
-                f"{text!r} ends in a colon without a workflow's name",
-                hint=f"write {file}, or {file}:WORKFLOW",
-            )
-        return Path(file), workflow
-    return Path(text), None
+    if not colon or Path(text).exists():
+        return Path(text), None
+    if not file or not workflow.isidentifier():
+        raise InvalidRequest(
+            f"{text!r} is not FILE or FILE:WORKFLOW", hint="write, for instance, fashion.py:fashion_mnist"
+        )
+    return Path(file), workflow
 
 
 def _parameters(words: Sequence[str], file: str, command: str) -> dict[str, str | None]:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from click import Abort, ClickException, UsageError
+
 from argosy.cli.output import fail
 from argosy.errors import ArgosyError, InvalidRequest
 
@@ -30,7 +32,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; its exit code. Nothing is raised."""
-    as_json = "--json" in arguments
+    own = list(arguments)[: arguments.index("--")] if "--" in arguments else arguments
+    as_json = "--json" in own
     try:
         return _invoke(arguments or ["--help"])
     except ArgosyError as error:
@@ -46,31 +49,28 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    from typer.main import get_command
+    from argosy.cli.app import argosy
 
-    from argosy.cli.app import app
-
-    result: Any = get_command(app).main(list(arguments), prog_name="argosy", standalone_mode=False)
+    result: Any = argosy.main(list(arguments), prog_name="argosy", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 
 def _on_other(error: Exception, as_json: bool) -> int:
-    from typer.exceptions import Abort, TyperException
-
     if isinstance(error, Abort):
         return INTERRUPTED
-    if isinstance(error, TyperException):
+    if isinstance(error, ClickException):
         return fail(_usage_error(error), as_json)
     from argosy.cli.faults import fault
 
     return fail(fault(error), as_json)
 
 
-def _usage_error(error: Any) -> ArgosyError:
-    context = getattr(error, "ctx", None)
+def _usage_error(error: ClickException) -> ArgosyError:
+    context = error.ctx if isinstance(error, UsageError) else None
     command = context.command_path if context else "argosy"
-    message = error.format_message().rstrip(".").replace(": Value error, ", ": ")
-    return InvalidRequest(message, hint=f"'{command} --help' shows how it is called")
+    return InvalidRequest(
+        error.format_message().rstrip("."), hint=f"'{command} --help' shows how it is called"
+    )
 
 
 def _drop_output() -> None:

@@ -37,10 +37,25 @@ def fail(error: ArgosyError, as_json: bool) -> int:
     if as_json:
         document({"error": _encodable(error)})
     else:
-        say(f"error: {error.message}")
-        if error.hint:
-            say(f"hint: {error.hint}")
+        for message, hint in _problems(error):
+            say(f"error: {message}")
+            if hint:
+                say(f"hint: {hint}")
     return error.exit_code
+
+
+def _problems(error: ArgosyError) -> list[tuple[str, str]]:
+    """Everything that is wrong, with its mend: most errors are one problem."""
+    problems = error.context.get("problems")
+    if not isinstance(problems, list | tuple) or len(problems) < 2:
+        return [(error.message, error.hint)]
+    return [
+        (
+            f"{problem['where']}: {problem['message']}" if problem.get("where") else problem["message"],
+            problem.get("hint", ""),
+        )
+        for problem in problems
+    ]
 
 
 def _encodable(error: ArgosyError) -> Any:
