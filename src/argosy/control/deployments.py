@@ -1,17 +1,15 @@
-"""Joins the engine's service nodes to the serving half: who asked for what, and what came of it."""
+"""Joins the engine's service nodes to the serving half: named models go there, answers come back."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from argosy.artifacts.handles import Model
 from argosy.artifacts.reference import ArtifactReference, Many, Stored, Value
 from argosy.errors import ArgosyError, InvalidInput
 from argosy.flow.graph import NodeId, ServiceNode
-from argosy.serve.lifecycle import Deployment, ModelReference, ServiceChange
+from argosy.serve.deployment import Deployment, ModelReference, ServiceChange
 
 
 class Answers(Protocol):
@@ -21,69 +19,49 @@ class Answers(Protocol):
     def service_failed(self, run: str, node: NodeId, generation: int, reason: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    run: str
-    node: NodeId
-    generation: int
-
-
 class Deployments:
-    """One asker a service at a time: a later deployment of the same name takes its place."""
+    """``deploy`` starts a deployment, ``get`` reads an artifact; ``answers`` is told what came of it."""
 
     def __init__(self, deploy: Callable[[Deployment], None], get: Callable[[Value], object]):
         self.answers: Answers | None = None
         self._deploy = deploy
         self._get = get
-        self._askers: dict[str, _Asker] = {}
 
     def deploy(self, run: str, node: NodeId, generation: int, service: ServiceNode, models: Value) -> None:
-        asker = _Asker(run, node, generation)
-        superseded = self._askers.get(service.service)
-        self._askers[service.service] = asker
-        if superseded and superseded.run != run:
-            self._fail(superseded, f"run {run} deployed service {service.service} meanwhile")
+        """Ask for it. What is wrong with it is an answer like any other."""
         try:
-            deployment = Deployment(
-                service=service.service,
-                models=self._named(models),
-                replicas=service.replicas,
-                aggregate=service.aggregate,
-                run=run,
-                node=node,
+            self._deploy(
+                Deployment(
+                    service=service.service,
+                    models=tuple(self._named(reference) for reference in _model_references(models)),
+                    replicas=service.replicas,
+                    aggregate=service.aggregate,
+                    run=run,
+                    node=node,
+                    generation=generation,
+                )
             )
-            self._deploy(deployment)
         except ArgosyError as error:
-            del self._askers[service.service]
-            self._fail(asker, str(error))
+            self._fail(run, node, generation, str(error))
 
     def on_change(self, change: ServiceChange) -> None:
-        """What the serving half announces."""
-        asker = self._askers.get(change.service)
-        if asker is None or self.answers is None:
+        """What the serving half announces; changes nobody asked for name no run."""
+        if not change.run or self.answers is None:
             return
+        node = NodeId(change.node)
         if change.state == "ready":
-            del self._askers[change.service]
-            self.answers.service_ready(asker.run, asker.node, asker.generation, change.endpoint)
-        elif change.state == "failed":
-            del self._askers[change.service]
-            self._fail(asker, change.reason)
+            self.answers.service_ready(change.run, node, change.generation, dict(change.endpoint))
+        else:
+            reason = change.reason or f"service {change.service} is {change.state}"
+            self._fail(change.run, node, change.generation, reason)
 
-    def _fail(self, asker: _Asker, reason: str) -> None:
+    def _fail(self, run: str, node: NodeId, generation: int, reason: str) -> None:
         if self.answers is not None:
-            self.answers.service_failed(asker.run, asker.node, asker.generation, reason)
+            self.answers.service_failed(run, node, generation, reason)
 
-    def _named(self, models: Value) -> tuple[ModelReference, ...]:
-        """Every model under a name of its own, fit for an address."""
-        taken: dict[str, int] = {}
-        named = []
-        for reference in _model_references(models):
-            model = self._get(Stored(reference))
-            name = model.name if isinstance(model, Model) else ""
-            name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
-            taken[name] = taken.get(name, 0) + 1
-            named.append(ModelReference(name if taken[name] == 1 else f"{name}-{taken[name]}", reference))
-        return tuple(named)
+    def _named(self, reference: ArtifactReference) -> ModelReference:
+        model = self._get(Stored(reference))
+        return ModelReference(model.name.lower() if isinstance(model, Model) else "", reference)
 
 
 def _model_references(value: Value) -> list[ArtifactReference]:
