@@ -27,7 +27,7 @@ from argosy.engine.events import (
     ServiceFailed,
     ServiceReady,
 )
-from argosy.engine.inputs import Availability, availability, resolve
+from argosy.engine.inputs import Availability, availability, resolve, seen_generations
 from argosy.engine.state import NodeState, Phase, Plan, RunPhase, RunState
 from argosy.engine.transition import Transition
 from argosy.flow.graph import NodeId
@@ -117,7 +117,7 @@ def _finish(transition: Transition) -> None:
     state, output = transition.state, transition.plan.graph.output
     if state.failed:
         phase, reason = RunPhase.FAILED, _failure_reason(state)
-    elif any(n.phase is Phase.CANCELLED for n in state.nodes.values()):
+    elif state.cancelled and _cut_short(transition.plan, state):
         phase, reason = RunPhase.CANCELLED, state.reason
     else:
         # Also when a cancellation came after the last node that it could have stopped.
@@ -130,6 +130,13 @@ def _finish(transition: Transition) -> None:
         output=resolve(output, state) if complete else None,
     )
     transition.emit(FinishRun())
+
+
+def _cut_short(plan: Plan, state: RunState) -> bool:
+    """Whether a cancellation kept anything from running, be it only a consumer from running once more."""
+    if any(node.phase is Phase.CANCELLED for node in state.nodes.values()):
+        return True
+    return any(state.nodes[node].consumed != seen_generations(plan, state, node) for node in plan.streaming)
 
 
 def _failure_reason(state: RunState) -> str:

@@ -39,6 +39,15 @@ def availability(argument: Argument, state: RunState) -> Availability:
             return Availability.NOT_YET if Availability.NOT_YET in found else Availability.NEVER
 
 
+def inputs_availability(plan: Plan, state: RunState, node: NodeId) -> Availability:
+    """Whether all arguments of a node can be had together."""
+    found = {availability(argument, state) for argument in node_arguments(plan.node_of(node)).values()}
+    for worst in (Availability.NEVER, Availability.NOT_YET):
+        if worst in found:
+            return worst
+    return Availability.READY
+
+
 def resolve(argument: Argument, state: RunState) -> Value:
     """The value of an argument that is READY; of arriving items, those that have arrived."""
     match argument:

@@ -7,11 +7,11 @@ from argosy.engine import attempts, mapping, services
 from argosy.engine.commands import LookUpMemo, Remember, Stop, Withdraw
 from argosy.engine.events import MemoFound, MemoMissed
 from argosy.engine.identity import attempt_id
-from argosy.engine.inputs import Availability, availability, resolve_inputs, seen_generations
+from argosy.engine.inputs import Availability, inputs_availability, resolve_inputs, seen_generations
 from argosy.engine.memo import memo_key, memo_parts
 from argosy.engine.state import ENDS, HOLDING, NodeState, Phase
 from argosy.engine.transition import Transition
-from argosy.flow.graph import NodeId, ServiceNode, node_arguments
+from argosy.flow.graph import NodeId, ServiceNode
 from argosy.runtime.protocol import Cause
 
 
@@ -23,7 +23,7 @@ def consider(transition: Transition, node: NodeId) -> None:
     if node in transition.plan.streaming:
         _consider_streaming(transition, node, state)
     elif state.phase is Phase.WAITING and state.remaining == 0:
-        if _available(transition, node) is Availability.NEVER:
+        if inputs_availability(transition.plan, transition.state, node) is Availability.NEVER:
             _skip(transition, node)
         else:
             begin(transition, node)
@@ -32,7 +32,7 @@ def consider(transition: Transition, node: NodeId) -> None:
 def _consider_streaming(transition: Transition, node: NodeId, state: NodeState) -> None:
     if state.phase is not Phase.WAITING and state.phase not in ENDS:
         return
-    match _available(transition, node):
+    match inputs_availability(transition.plan, transition.state, node):
         case Availability.NEVER:
             _skip(transition, node)
         case Availability.READY:
@@ -44,15 +44,6 @@ def _consider_streaming(transition: Transition, node: NodeId, state: NodeState) 
                 _settle(transition, node)
         case Availability.NOT_YET:
             return
-
-
-def _available(transition: Transition, node: NodeId) -> Availability:
-    arguments = node_arguments(transition.plan.node_of(node)).values()
-    found = {availability(argument, transition.state) for argument in arguments}
-    for worst in (Availability.NEVER, Availability.NOT_YET):
-        if worst in found:
-            return worst
-    return Availability.READY
 
 
 def begin(transition: Transition, node: NodeId) -> None:
@@ -157,9 +148,10 @@ def cancel(transition: Transition, node: NodeId, reason: str) -> None:
         return
     if state.phase is Phase.QUEUED:
         transition.emit(Withdraw(attempt))
-    if state.phase not in ENDS:
+    if state.phase not in ENDS or state.phase is Phase.FAILED:
+        # A failure that is not settled was provisional: what was still to arrive might have mended it.
         set_cancelled(transition, node, reason)
-    elif not state.settled:
+    else:
         _settle(transition, node)
 
 
