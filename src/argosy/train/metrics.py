@@ -24,7 +24,7 @@ class Window:
         self._seconds += seconds
 
     def take(self) -> dict[str, float]:
-        """The metrics of the window, which is empty afterwards."""
+        """The metrics of the window, of all ranks together; the window is empty afterwards."""
         results = np.concatenate(self._results)
         examples, seconds = self._examples, self._seconds
         self._results, self._examples, self._seconds = [], 0, 0.0
@@ -42,12 +42,16 @@ class Telemetry:
     def __init__(self, tf: Any, cluster: Cluster, epochs: int, steps_per_epoch: int):
         self._tf = tf
         self._attempt = reporting.current()
-        self._epochs, self._steps = epochs, steps_per_epoch
+        self._epochs, self._steps, self._workers = epochs, steps_per_epoch, cluster.workers
         directory = self._attempt.tensorboard if cluster.is_chief else None
         self._writer = tf.summary.create_file_writer(str(directory)) if directory else None
 
     def record(self, epoch: int, global_step: int, values: dict[str, float]) -> None:
-        self._attempt.metrics(step=global_step, epoch=epoch + 1, **values)
+        told = dict(values)
+        if "examples_per_second" in told:
+            # Each rank tells its own share: readers add the ranks up.
+            told["examples_per_second"] /= self._workers
+        self._attempt.metrics(step=global_step, epoch=epoch + 1, **told)
         self._attempt.progress(
             global_step, self._epochs * self._steps, f"epoch {epoch + 1} of {self._epochs}"
         )
