@@ -1,4 +1,4 @@
-"""Real processes for attempts, without the runtime: forked from a server that has imported the libraries once."""
+"""Real processes for attempts, without the runtime: forked where the libraries are imported already."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
@@ -29,6 +30,9 @@ from argosy.runtime.protocol import (
     RuntimeEvent,
     Started,
 )
+
+# The children import this module by the name it has here.
+sys.path.extend({str(Path(__file__).parents[__name__.count(".")])} - set(sys.path))
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(

@@ -31,10 +31,12 @@ class InputLimits:
 
 def parse_body(body: bytes) -> list[Any]:
     """The ``instances`` of a predict request: a list that is not empty. Raises InvalidInput."""
+    if not body:
+        raise InvalidInput("the request has no body, expected JSON", hint=_EXAMPLE)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput(_json_fault(body, error), hint=_EXAMPLE) from None
+        raise InvalidInput(_json_fault(error), hint=_EXAMPLE) from None
     if not isinstance(document, dict):
         raise InvalidInput(f"the request is {_json_type(document)}, expected an object", hint=_EXAMPLE)
     if "instances" not in document:
@@ -166,13 +168,11 @@ def _misfit(instances: Sequence[Any], accepted: tuple[tuple[int, ...], ...]) -> 
     return InvalidInput(f"the instances have unequal shapes, expected {expected} for each")
 
 
-def _json_fault(body: bytes, error: orjson.JSONDecodeError) -> str:
-    if not body:
-        return "the request has no body, expected JSON"
+def _json_fault(error: orjson.JSONDecodeError) -> str:
     place = f"line {error.lineno}, column {error.colno}"
-    for token in (b"NaN", b"Infinity", b"-Infinity"):
-        if token in body[error.pos : error.pos + len(token)]:
-            return f"malformed JSON at {place}: {token.decode()} is not a JSON number"
+    for token in ("NaN", "Infinity"):
+        if error.doc.startswith(token, error.pos):
+            return f"malformed JSON at {place}: {token} is not a JSON number"
     return f"malformed JSON at {place}: {error.msg}"
 
 

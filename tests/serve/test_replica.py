@@ -1,0 +1,217 @@
+"""A model server in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, Ended, EntryCall, Reported, RuntimeEvent
+from argosy.serve.http_client import Client, Response
+
+from .harness import asynchronous, until
+from .models import b64, encode, expected, make_model, pixels, predict_body
+from .process_runner import Runner
+
+pytestmark = pytest.mark.slow
+
+NAME = "/v1/models/digits"
+ATTEMPT = AttemptId("service-test")
+
+
+class Replica:
+    def __init__(self, runner: Runner, port: int, events: list[RuntimeEvent]) -> None:
+        self.runner = runner
+        self.port = port
+        self.client = Client(port)
+        self.events = events
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
+        extra = tuple((name.encode(), value.encode()) for name, value in headers.items())
+        return await self.client.request(method, path, body, timeout_seconds=20, headers=extra)
+
+    async def ended(self) -> Ended:
+        return await until(
+            lambda: next((one for one in self.events if isinstance(one, Ended)), None), "the replica to end"
+        )
+
+
+@asynccontextmanager
+async def replica(directory: Path, logs: Path, **payload: Any) -> AsyncIterator[Replica]:
+    runner = Runner()
+    events: list[RuntimeEvent] = []
+    runner.listener = events.append
+    call = EntryCall(
+        "argosy.serve.replica", "main", {"directory": str(directory), "names": ["digits", "digits.linear"], **payload}
+    )
+    runner.launch(AttemptSpec(ATTEMPT, 1, call, str(logs), str(logs / "replica.{rank}.log")))
+    try:
+        await until(lambda: any(isinstance(one, Reported | Ended) for one in events), "the replica to listen")
+        ports = [one.body["port"] for one in events if isinstance(one, Reported) and one.kind == "listening"]
+        started = Replica(runner, ports[0] if ports else 0, events)
+        yield started
+        started.client.close()
+    finally:
+        await runner.close()
+
+
+@asynchronous
+async def test_a_replica_answers_what_the_model_says(tmp_path: Path) -> None:
+    images = pixels(5)
+    async with replica(make_model(tmp_path / "model", seed=3), tmp_path) as served:
+        for model in ("digits", "digits.linear"):
+            response = await served.ask("POST", f"/v1/models/{model}:predict", predict_body(*images))
+            assert response.status == 200
+            predictions = np.array(json.loads(response.body)["predictions"])
+            np.testing.assert_allclose(predictions, expected(3, images), rtol=1e-4, atol=1e-7)
+
+
+@asynchronous
+async def test_a_replica_tells_its_state_its_metadata_and_its_health(tmp_path: Path) -> None:
+    async with replica(make_model(tmp_path / "model"), tmp_path, version=7) as served:
+        status = json.loads((await served.ask("GET", NAME)).body)
+        assert status["name"] == "digits"
+        assert status["ready"] is True
+        assert status["model_version_status"][0]["version"] == "7"
+        assert status["model_version_status"][0]["state"] == "AVAILABLE"
+        metadata = json.loads((await served.ask("GET", f"{NAME}/metadata")).body)
+        assert metadata["inputs"] == [{"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}]
+        assert metadata["labels"][0] == "class 0"
+        listing = json.loads((await served.ask("GET", "/v1/models")).body)
+        assert listing == {"models": ["digits", "digits.linear"]}
+        for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
+            assert (await served.ask("GET", path)).status == 200
+
+
+@asynchronous
+async def test_what_a_replica_does_not_have_is_answered_with_what_it_has(tmp_path: Path) -> None:
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        for method, path, status, words in [
+            ("POST", "/v1/models/other:predict", 404, "models here: digits, digits.linear"),
+            ("GET", "/v1/models/other", 404, "'other' does not exist"),
+            ("GET", f"{NAME}:predict", 405, "use POST"),
+            ("POST", NAME, 405, "use GET"),
+            ("POST", f"{NAME}:explain", 404, "':explain'"),
+            ("GET", f"{NAME}/nothing", 404, "'/nothing'"),
+            ("GET", "/somewhere", 404, "nothing answers GET /somewhere"),
+        ]:
+            response = await served.ask(method, path, b"{}" if method == "POST" else b"")
+            assert (response.status, words in response.body.decode()) == (status, True), response.body
+            assert {"error", "code"} <= json.loads(response.body).keys()
+
+
+@asynchronous
+async def test_one_bad_request_in_a_batch_does_not_hurt_the_others(tmp_path: Path) -> None:
+    image = pixels()[0]
+    bad = json.dumps({"instances": [b64(encode(image)[:100])]}).encode()
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        bodies = [bad if n % 3 == 0 else predict_body(image) for n in range(30)]
+        asked = [served.ask("POST", f"{NAME}:predict", body) for body in bodies]
+        statuses = [response.status for response in await asyncio.gather(*asked)]
+    assert statuses == [400 if n % 3 == 0 else 200 for n in range(30)]
+
+
+@asynchronous
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"POST %s:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n" % NAME.encode())
+        answer = await reader.readuntil(b"}")
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"50000000 bytes" in answer
+        writer.close()
+        assert (await served.ask("POST", f"{NAME}:predict", predict_body(pixels()[0]))).status == 200
+
+
+@asynchronous
+async def test_a_request_larger_than_a_batch_is_answered_whole_and_in_order(tmp_path: Path) -> None:
+    images = pixels(150)
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        response = await served.ask("POST", f"{NAME}:predict", predict_body(*images))
+    predictions = np.array(json.loads(response.body)["predictions"])
+    np.testing.assert_allclose(predictions, expected(0, images), rtol=1e-4, atol=1e-7)
+
+
+@asynchronous
+async def test_requests_beyond_the_queue_are_refused_with_a_time_to_come_back(tmp_path: Path) -> None:
+    body = predict_body(*pixels(400))
+    async with replica(make_model(tmp_path / "model"), tmp_path, queue_requests=1, batch_rows=1) as served:
+        asked = [served.ask("POST", f"{NAME}:predict", body) for _ in range(12)]
+        responses = await asyncio.gather(*asked)
+    statuses = [response.status for response in responses]
+    assert set(statuses) == {200, 429}
+    refused = next(response for response in responses if response.status == 429)
+    assert refused.headers[b"retry-after"] == b"1"
+    assert json.loads(refused.body)["code"] == "overloaded"
+
+
+@asynchronous
+async def test_a_stopped_replica_answers_what_is_in_flight_and_exits_zero(tmp_path: Path) -> None:
+    body = predict_body(*pixels(1500))
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        asked = [asyncio.create_task(served.ask("POST", f"{NAME}:predict", body)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        served.runner.kill(ATTEMPT, signal.SIGTERM)
+        responses = await asyncio.gather(*asked)
+        ended = await served.ended()
+    assert [response.status for response in responses] == [200, 200, 200]
+    assert (ended.outcome.cause, ended.outcome.exit_code) == (Cause.SUCCEEDED, 0)
+
+
+@asynchronous
+async def test_readiness_fails_while_a_stopped_replica_still_answers(tmp_path: Path) -> None:
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        assert (await served.ask("GET", "/readyz")).status == 200
+        served.runner.kill(ATTEMPT, signal.SIGTERM)
+        leaving = await served.ask("POST", f"{NAME}:predict", predict_body(pixels()[0]))
+        while b"x-envoy-immediate-health-check-fail" not in leaving.headers:
+            leaving = await served.ask("POST", f"{NAME}:predict", predict_body(pixels()[0]))
+        assert leaving.status == 200
+        assert leaving.headers[b"connection"] == b"close"
+        assert (await served.ask("GET", "/readyz")).status == 503
+        assert (await served.ask("GET", "/healthz")).status == 200
+        await served.ended()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("model.onnx", b"not a model", "is not a model ONNX Runtime can load"),
+        ("model.onnx", None, "the model has no model.onnx"),
+        ("preprocessing.json", b"{}", "not the preprocessing of images"),
+        ("preprocessing.json", None, "the model has no preprocessing.json"),
+        ("labels.json", b"[", "labels.json is not JSON"),
+    ],
+)
+@asynchronous
+async def test_a_model_that_can_not_be_served_ends_the_process_with_the_reason(
+    tmp_path: Path, file: str, content: bytes | None, words: str
+) -> None:
+    directory = make_model(tmp_path / "model")
+    (directory / file).unlink()
+    if content is not None:
+        (directory / file).write_bytes(content)
+    async with replica(directory, tmp_path) as served:
+        ended = await served.ended()
+    assert ended.outcome.exit_code == 1
+    assert words in ended.outcome.message
+
+
+@asynchronous
+async def test_health_is_answered_while_the_model_is_busy(tmp_path: Path) -> None:
+    body = predict_body(*pixels(1500))
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        busy = asyncio.create_task(served.ask("POST", f"{NAME}:predict", body))
+        await asyncio.sleep(0.03)
+        health = await Client(served.port).request("GET", "/readyz", timeout_seconds=5)
+        assert health.status == 200
+        assert (await busy).status == 200
+
+
