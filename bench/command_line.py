@@ -2,7 +2,7 @@
 
     make bench, or: .venv/bin/python bench/command_line.py
 
-Beside it, in the same rounds: a Python that does nothing, and one that imports Typer, as every command does.
+Beside it, in the same rounds: a Python that does nothing, and one that imports click, as every command does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from support.argosy import WORKFLOWS, Home, command, temporary_home
+from support.homes import WORKFLOWS, Home, command, temporary_home
 from support.measure import Row, interleaved, report, seconds
 
 ROUNDS = 11
@@ -50,7 +50,7 @@ def _measurements(home: Home) -> dict[str, Callable[[], float]]:
         "argosy run, three steps, control plane up": lambda: seconds(lambda: home.argosy("run", THREE)),
         "argosy run, three steps, from nothing": from_nothing,
         BASELINE: python("pass"),
-        'python -c "import typer"': python("import typer"),
+        'python -c "import click"': python("import click"),
     }
 
 

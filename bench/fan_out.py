@@ -13,7 +13,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 
 from step_overhead import committed_chain, forked_step
-from support.argosy import WORKFLOWS, Home, run_seconds, temporary_home
+from support.homes import WORKFLOWS, Home, run_seconds, temporary_home
 from support.measure import Row, interleaved, report, seconds
 
 WIDE, WIDER = 200, 1000

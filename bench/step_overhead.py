@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.argosy import WORKFLOWS, Home, temporary_home
+from support.homes import WORKFLOWS, Home, temporary_home
 from support.measure import Row, interleaved, report, seconds
 
 LENGTH = 100

@@ -33,13 +33,15 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(measurements: Mapping[str, Measurement], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    measurements: Mapping[str, Measurement], rounds: int, warm_up: bool = True
+) -> dict[str, list[float]]:
     """``rounds`` numbers of each, taken in turns, so that a slow minute of the machine hits all alike.
 
-    One more round before them warms caches and is dropped.
+    With ``warm_up``, one more round before them warms caches and is dropped.
     """
     taken: dict[str, list[float]] = {name: [] for name in measurements}
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         for name, measure in measurements.items():
             value = measure()
             if number:

@@ -23,6 +23,7 @@ from argosy.artifacts.reference import Value
 from argosy.artifacts.store import ArtifactStore
 from argosy.data import open_dataset
 from argosy.home import Home
+from argosy.train.selection import METRIC, choose
 from argosy.units import format_duration
 
 WORKFLOW = Path(__file__).with_name("fashion_mnist.py")
@@ -74,22 +75,22 @@ def output_of(node: Mapping[str, Any], store: ArtifactStore) -> Any:
 
 
 def print_candidates(run: Mapping[str, Any], store: ArtifactStore) -> None:
-    """Every trained model with its numbers, and why it was selected or not."""
+    """Every trained model with its numbers on the validation split, and why it was selected or not."""
     candidates: list[Model] = [output_of(node, store) for node in nodes_of(run, "train")]
-    (select,) = nodes_of(run, "select")
-    selected = {model.digest for model in output_of(select, store)}
-    best_first = sorted(candidates, key=lambda model: -model.metrics["validation_accuracy"])
-    heading("Candidates (5,000 validation images)")
-    rows = [("model", "accuracy", "loss", "training", "selected")]
-    for place, model in enumerate(best_first, 1):
+    scores = {model.name: model.metrics.get(METRIC) for model in candidates}
+    settings = run["parameters"]
+    reasons = choose(scores, top=settings["top"], threshold=settings["min_accuracy"]).reasons
+    heading("The candidates, on the validation images")
+    rows = [("model", "accuracy", "loss", "training", "")]
+    for model in sorted(candidates, key=lambda model: list(reasons).index(model.name)):
         metrics = model.metrics
         rows.append(
             (
                 model.name,
-                f"{metrics['validation_accuracy']:.4f}",
+                f"{metrics[METRIC]:.4f}",
                 f"{metrics['validation_loss']:.4f}",
                 format_duration(metrics["seconds"]),
-                f"{'yes' if model.digest in selected else 'no'}: number {place} of {len(candidates)}",
+                reasons[model.name],
             )
         )
     print(aligned(rows))
