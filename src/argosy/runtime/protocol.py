@@ -30,7 +30,7 @@ class Cause(enum.StrEnum):
 
 
 class StepCall(msgspec.Struct, frozen=True, tag="step"):
-    """Call ``module.function`` of a source snapshot on ``arguments`` and store what it returns as ``output``."""
+    """Call ``module.function`` of a source snapshot on ``arguments``; store what it returns as ``output``."""
 
     source: str
     module: str
@@ -106,7 +106,7 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
 
 
 class Reported(msgspec.Struct, frozen=True, tag="reported"):
-    """A rank said something while running: ``kind`` is ``metrics``, ``progress``, ``listening`` or ``event``."""
+    """A rank said something: ``kind`` is ``metrics``, ``progress``, ``listening`` or ``event``."""
 
     attempt: AttemptId
     token: int

@@ -1,0 +1,281 @@
+"""The control plane's side of the launcher: orders go out, events come in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from argosy.errors import ArgosyError, Unavailable
+from argosy.home import Home
+from argosy.runtime import addresses, frames, starting
+from argosy.runtime.protocol import (
+    AttemptId,
+    AttemptSpec,
+    Cause,
+    Ended,
+    Outcome,
+    Reported,
+    RuntimeEvent,
+    Sampled,
+    Started,
+)
+
+Key = tuple[AttemptId, int]
+
+_LOG = logging.getLogger(__name__)
+_CONNECT_SECONDS = 30.0
+_RETRY_SECONDS = 0.01
+_LONGEST_RETRY_SECONDS = 5.0
+_LOST = "the process that held it was killed"
+
+
+class Runtime:
+    """Starts, stops and hears of attempts. Everything is called in one asyncio loop.
+
+    ``on_event`` is called in that loop, never inside :meth:`launch`, :meth:`stop` or :meth:`acknowledge`.
+    An :class:`Ended` comes again after each reconnection until it is acknowledged; when the launcher itself
+    is killed, every attempt it had ends as LOST and another launcher is started.
+    """
+
+    def __init__(self, home: Home, on_event: Callable[[RuntimeEvent], None]) -> None:
+        self._home = home
+        self._on_event = on_event
+        self._connection: _Connection | None = None
+        self._outgoing: list[bytes] = []
+        self._queued: set[Key] = set()
+        self._held: set[Key] = set()
+        self._flush_due: asyncio.Handle | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._leaving = False
+
+    async def start(self) -> frozenset[Key]:
+        """Connect to the living launcher, or start one; the (attempt, token) pairs that live.
+
+        Raises Unavailable when none can be started.
+        """
+        self._leaving = False
+        inventory = await self._connect()
+        self._held |= _living(inventory)
+        return frozenset(_living(inventory))
+
+    def launch(self, spec: AttemptSpec) -> None:
+        """Start an attempt; does nothing for an (attempt, token) that lives or has ended unacknowledged."""
+        key = (spec.attempt, spec.token)
+        if key in self._held or key in self._queued:
+            return
+        self._queued.add(key)
+        self._send(frames.Launch(frames.raw(spec)))
+
+    def stop(self, attempt: AttemptId, cause: Cause, message: str = "") -> None:
+        """End an attempt: SIGTERM, its grace, SIGKILL. Ended carries ``cause``. Unknown ones are ignored."""
+        self._send(frames.Stop(attempt, cause, message))
+
+    def acknowledge(self, attempt: AttemptId, token: int) -> None:
+        """The end of this attempt is recorded: do not tell of it again."""
+        self._send(frames.Acknowledge(attempt, token))
+
+    def warm(self, preload: tuple[str, ...]) -> None:
+        """Import these libraries into a warm process now, before a step needs them."""
+        self._send(frames.Warm(preload))
+
+    async def detach(self) -> None:
+        """Leave; the launcher and its attempts go on."""
+        await self._leave()
+        if self._connection is not None:
+            self._flush()
+            await self._connection.close()
+            self._connection = None
+
+    async def shut_down(self) -> None:
+        """End every attempt and the launcher; no process, socket or scratch folder is left then."""
+        await self._leave()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        pid = connection.launcher
+        self._outgoing.append(frames.frame(frames.ShutDown()))
+        connection.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+        await connection.lost.wait()
+        await _process_end(pid)
+        starting.collect()
+
+    async def _leave(self) -> None:
+        self._leaving = True
+        if self._recovery is not None:
+            self._recovery.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._recovery
+            self._recovery = None
+
+    # Out
+
+    def _send(self, order: frames.Order) -> None:
+        self._outgoing.append(frames.frame(order))
+        if self._flush_due is None and self._connection is not None:
+            self._flush_due = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
+        if self._connection is not None and self._outgoing:
+            self._connection.write(b"".join(self._outgoing))
+            self._outgoing.clear()
+            self._held |= self._queued
+            self._queued.clear()
+
+    # In
+
+    def _heard(self, answer: frames.Answer) -> None:
+        if isinstance(answer, frames.Replaced):
+            _LOG.error("another control plane took the launcher of %s over", self._home.root)
+            self._leaving = True
+            return
+        if isinstance(answer, frames.Inventory):
+            return
+        if isinstance(answer, Ended):
+            self._held.discard((answer.attempt, answer.token))
+        self._tell(answer)
+
+    def _tell(self, event: Started | Reported | Sampled | Ended) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            _LOG.exception("%s of %s was not handled", type(event).__name__, event.attempt)
+
+    # Connection
+
+    async def _connect(self) -> frames.Inventory:
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while True:
+            starting.collect()
+            if await asyncio.to_thread(starting.start_if_none, self._home):
+                self._lose(self._held.copy())
+            connected = await self._try_to_connect()
+            if connected is not None:
+                self._connection, inventory = connected
+                self._flush()
+                return inventory
+            if time.monotonic() > deadline:
+                raise self._no_answer()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _try_to_connect(self) -> tuple[_Connection, frames.Inventory] | None:
+        try:
+            socket = addresses.connect(self._home)
+        except OSError:
+            return None
+        socket.setblocking(False)
+        connection = _Connection(self._heard, self._lost)
+        await asyncio.get_running_loop().create_connection(lambda: connection, sock=socket)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                inventory = await connection.inventory
+        except (TimeoutError, ConnectionError):
+            await connection.close()
+            return None
+        return connection, inventory
+
+    def _no_answer(self) -> Unavailable:
+        record = addresses.read_record(self._home)
+        return Unavailable(
+            f"the launcher of {self._home.root} does not answer",
+            hint=f"end process {record.pid} and try again" if record else "try again",
+        )
+
+    def _lost(self, connection: _Connection) -> None:
+        if connection is not self._connection or self._leaving:
+            return
+        self._connection = None
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
+        self._recovery = asyncio.get_running_loop().create_task(self._recover())
+
+    async def _recover(self) -> None:
+        """The launcher hung up: find it again, or start another and give up what the old one had."""
+        delay = 0.05
+        while True:
+            try:
+                inventory = await self._connect()
+            except ArgosyError as error:
+                _LOG.error("%s", error.message)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+            else:
+                self._lose(self._held - _living(inventory) - set(inventory.ended) - self._queued)
+                return
+
+    def _lose(self, keys: set[Key]) -> None:
+        self._held -= keys
+        for attempt, token in sorted(keys):
+            self._tell(Ended(attempt, token, Outcome(Cause.LOST, _LOST), time.time()))
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to the launcher. ``inventory`` is its first word."""
+
+    def __init__(
+        self, on_answer: Callable[[frames.Answer], None], on_lost: Callable[[_Connection], None]
+    ) -> None:
+        self.inventory: asyncio.Future[frames.Inventory] = asyncio.get_running_loop().create_future()
+        self.lost = asyncio.Event()
+        self.launcher = 0
+        self._on_answer = on_answer
+        self._on_lost = on_lost
+        self._deframer = frames.Deframer()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not asserted: uvloop's transports are Transports in all but name.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._deframer.feed(data):
+            answer = frames.decode_answer(body)
+            if isinstance(answer, frames.Inventory) and not self.inventory.done():
+                self.launcher = answer.pid
+                self.inventory.set_result(answer)
+            self._on_answer(answer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.inventory.done():
+            self.inventory.set_exception(ConnectionResetError("the launcher hung up"))
+            self.inventory.exception()  # it may be that nobody waits for it
+        self.lost.set()
+        self._on_lost(self)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            await self.lost.wait()
+
+
+def _living(inventory: frames.Inventory) -> set[Key]:
+    started = {(each.attempt, each.token) for each in inventory.started}
+    return started | set(inventory.waiting)
+
+
+async def _process_end(pid: int) -> None:
+    """Wait until a process, a child or not, has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
