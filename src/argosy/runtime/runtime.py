@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from typing import cast
 
 from argosy.errors import ArgosyError, Unavailable
 from argosy.home import Home
