@@ -1,4 +1,7 @@
-"""The three networks of the main job, trained the way a notebook would: one process, one after another."""
+"""The three networks of the main job, trained the way a notebook would: one process, one after another.
+
+``--first-step`` stops after the first training step of the first of them.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,9 @@ def main() -> None:
             keras.utils.set_random_seed(0)
             model = build()
             model.compile(optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+            if "--first-step" in sys.argv:
+                model.train_on_batch(images[:BATCH], labels[:BATCH])
+                return
             model.fit(images, labels, batch_size=BATCH, epochs=EPOCHS, verbose=0)
             model.save(Path(folder) / f"{name}.keras")
 
