@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import shutil
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Sequence
@@ -39,10 +40,16 @@ def download(
                 return
             failures.append(f"{url}: content has sha256 {found[:12]}..., expected {content_sha256[:12]}...")
         except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
-            failures.append(f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}")
+            failures.append(f"{url}: {_reason(error)}")
         finally:
             partial.unlink(missing_ok=True)
     raise Unavailable(
         f"{target.name} could not be downloaded (" + "; ".join(failures) + ")",
         context={"file": target.name, "failures": failures},
     )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason)
+    return str(error) or type(error).__name__

@@ -98,8 +98,7 @@ class FashionMnist:
         self.location = location
         self.fingerprint = fingerprint
         self.validation = validation
-        self.seed: int | None = seed
-        self._seed = seed
+        self.seed = seed
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -115,7 +114,7 @@ class FashionMnist:
         for rows, total in self._read("train"):
             if start == 0:
                 self._check_validation(total)
-                order = Permutation(total, (self._seed, "validation"))
+                order = Permutation(total, (self.seed, "validation"))
             count = len(rows["labels"])
             chosen = order(range(start, start + count)) < self.validation
             yield "train", {name: values[~chosen] for name, values in rows.items()}

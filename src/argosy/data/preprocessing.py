@@ -27,7 +27,9 @@ from argosy.errors import InvalidInput, TooLarge
 Floats = npt.NDArray[np.float32]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
 _JPEG = b"\xff\xd8\xff"
+_JPEG_END = b"\xff\xd9"
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -173,8 +175,9 @@ def _open(encoded: bytes) -> Image.Image:
     # refuses, images below twice its own limit.
     if encoded.startswith(_PNG):
         opener: Any = PngImagePlugin.PngImageFile
+        end = _PNG_END
     elif encoded.startswith(_JPEG):
-        opener = JpegImagePlugin.JpegImageFile
+        opener, end = JpegImagePlugin.JpegImageFile, _JPEG_END
     else:
         start = f"starts with 0x{encoded[:4].hex()}" if encoded else "is empty"
         raise InvalidInput(f"the image {start}; expected a PNG or a JPEG", hint="send a PNG or JPEG file")
@@ -182,6 +185,9 @@ def _open(encoded: bytes) -> Image.Image:
         image: Image.Image = opener(io.BytesIO(encoded))
     except _DAMAGE as error:
         raise _damaged(error) from None
+    # Pillow is content once it has every pixel; a checksum behind them may be missing.
+    if encoded.rfind(end) < 0:
+        raise _damaged(EOFError("its end marker is missing"))
     return image
 
 

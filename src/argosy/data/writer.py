@@ -27,13 +27,18 @@ Rows = Mapping[str, npt.NDArray[Any]]
 class DatasetSource(Protocol):
     """Where examples come from; ``blocks`` yields (split, rows of every column), any number at a time."""
 
-    name: str
-    columns: Mapping[str, Column]
-    classes: tuple[str, ...]
-    location: str
-    fingerprint: str
-    seed: int | None
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def columns(self) -> Mapping[str, Column]: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def location(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def seed(self) -> int | None: ...
     def blocks(self) -> Iterator[tuple[str, Rows]]: ...
 
 
