@@ -2,7 +2,8 @@
 
 Run as ``python -m fake_control`` in place of ``argosy.control``. The workflow parameter ``outcome`` is the
 script: ``succeed``, ``fail``, ``wide`` (a failed step of many), ``hang`` (until cancelled, or until the file
-``release`` appears in the home), ``refuse``. ``FAKE_START`` makes the process itself fail: ``die``, ``newer``, ``mute``.
+``release`` appears in the home), ``refuse``. ``FAKE_START`` makes the process itself
+fail: ``die``, ``newer``, ``mute``. ``FAKE_VERSION`` is the version it says it is.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from argosy.api.views import (
     ShutdownView,
     StatusView,
 )
+from argosy.control import http
 from argosy.control.http import create_app
 from argosy.errors import Conflict, InvalidGraph, NotFound, Problem
 from argosy.home import Home
@@ -288,6 +290,7 @@ def main() -> int:
     home = Home(arguments.home)
     with (home.root / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
+    http.__version__ = os.environ.get("FAKE_VERSION", __version__)
     match os.environ.get("FAKE_START", ""):
         case "die":
             sys.stderr.write("OSError: the sky is falling\n")

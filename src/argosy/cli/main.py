@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from click import Abort, ClickException, UsageError
+from click.exceptions import Exit
 
 from argosy.cli.output import fail
 from argosy.errors import ArgosyError, InvalidRequest
@@ -51,7 +52,11 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     from argosy.cli.app import argosy
 
-    result: Any = argosy.main(list(arguments), prog_name="argosy", standalone_mode=False)
+    try:
+        with argosy.make_context("argosy", list(arguments)) as context:
+            result: Any = argosy.invoke(context)
+    except Exit as end:
+        return end.exit_code
     return result if isinstance(result, int) else 0
 
 

@@ -12,7 +12,7 @@ from argosy.client.client import ControlClient, SeenLines
 from argosy.client.transport import ConnectionLost, NotRunning, connectable
 from argosy.home import Home
 
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _FRUITLESS_RESTARTS = 5
 

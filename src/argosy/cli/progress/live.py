@@ -27,6 +27,8 @@ _GLYPHS = {
 }
 _STATE_WORDS = {"succeeded": "done", "cached": "from cache", "backoff": "again soon"}
 _FRAME_LINES = 4
+_STATE_WIDTH = 10
+_TIME_WIDTH = 7
 
 
 class LiveProgress:
@@ -81,12 +83,16 @@ class LiveProgress:
         )
 
     def _table(self, shown: list[Row], now: float) -> Table:
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-        table.add_column(width=1)
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(16, self._console.width // 3))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        # Widths are fixed: a table too wide for the terminal would be narrowed in every column, and one that
+        # follows its cells would jump at each change.
+        longest = max((len(row.name) for row in shown), default=0)
+        name = min(longest, max(16, self._console.width // 3))
+        detail = max(8, self._console.width - 1 - name - _STATE_WIDTH - _TIME_WIDTH - 5)
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for width in (1, name, _STATE_WIDTH):
+            table.add_column(width=width, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=_TIME_WIDTH, no_wrap=True, justify="right")
+        table.add_column(max_width=detail, no_wrap=True, overflow="ellipsis")
         for row in shown:
             style = STATE_STYLES.get(row.state, "")
             seconds = None if row.state in ("waiting", "cached", "skipped") else row.seconds(now)
