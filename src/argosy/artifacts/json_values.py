@@ -73,8 +73,8 @@ def _explain(value: object, path: str) -> InvalidRequest:
 def _first_fault(value: object, path: str, above: tuple[int, ...]) -> tuple[str, str, str] | None:
     if isinstance(value, dict | list | tuple):
         return _fault_inside(value, path, above)
-    if isinstance(value, float) and not math.isfinite(value):
-        return path, f"is {value}, which JSON does not have", "return None, or leave the value out"
+    if isinstance(value, float):
+        return _float_fault(value, path)
     if isinstance(value, str):
         return _text_fault(value, path)
     if isinstance(value, int):
@@ -109,6 +109,12 @@ def _fault_inside(
         if found := _first_fault(item, f"{path}[{index}]", (*above, id(value))):
             return found
     return None
+
+
+def _float_fault(value: float, path: str) -> tuple[str, str, str] | None:
+    if math.isfinite(value):
+        return None
+    return path, f"is {value}, which JSON does not have", "return None, or leave the value out"
 
 
 def _text_fault(value: str, path: str) -> tuple[str, str, str] | None:

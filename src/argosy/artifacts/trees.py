@@ -43,8 +43,13 @@ class Manifest(msgspec.Struct, frozen=True):
     def size(self) -> int:
         return sum(entry.size for entry in self.files)
 
+    @property
+    def digest(self) -> str:
+        """The digest of the tree: the sha256 of its manifest."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
     def encode(self) -> bytes:
-        """Canonical JSON; its sha256 is the digest of the tree."""
+        """Canonical JSON."""
         return msgspec.json.encode(self)
 
 

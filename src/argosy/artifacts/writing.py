@@ -19,6 +19,8 @@ from argosy.artifacts.faults import storage_faults, unavailable
 from argosy.artifacts.layout import FILES, MANIFEST, Layout, discard
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+# Another mount of the same disk, or files that belong to somebody else.
+_NOT_MOVABLE = (errno.EXDEV, errno.EACCES, errno.EPERM)
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -82,21 +84,34 @@ class ObjectWriter:
         """
         found = trees.scan(folder)
         with storage_faults(self._layout.root), self._staging() as staging:
-            files = f"{staging}/{FILES}"
-            move = move and all(item.links == 1 for item in found) and _same_disk(folder, staging)
-            if move:
-                manifest = _complete_in_place(folder, found, replaced)
-            else:
-                manifest = trees.copy_into(folder, found, files, replaced)
-            encoded = manifest.encode()
-            digest = hashlib.sha256(encoded).hexdigest()
-            if not self._layout.has_tree(digest):
-                _write_new(f"{staging}/{MANIFEST}", encoded)
-                if move:
-                    trees.make_read_only(folder, manifest)
-                    os.rename(folder, files)
-                self._publish(staging, self._layout.tree(digest))
-        return digest, manifest.size
+            if move and all(item.links == 1 for item in found) and _same_disk(folder, staging):
+                try:
+                    return self._move_in(folder, _complete_in_place(folder, found, replaced), staging)
+                except OSError as error:
+                    if error.errno not in _NOT_MOVABLE:
+                        raise
+                    found = trees.scan(folder)
+            manifest = trees.copy_into(folder, found, f"{staging}/{FILES}", replaced)
+            return self._publish_tree(staging, manifest)
+
+    def _move_in(self, folder: str, manifest: trees.Manifest, staging: str) -> tuple[str, int]:
+        files = f"{staging}/{FILES}"
+        if self._layout.has_tree(manifest.digest):
+            return manifest.digest, manifest.size
+        trees.make_read_only(folder, manifest)
+        os.rename(folder, files)
+        try:
+            return self._publish_tree(staging, manifest)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.rename(files, folder)
+            raise
+
+    def _publish_tree(self, staging: str, manifest: trees.Manifest) -> tuple[str, int]:
+        if not self._layout.has_tree(manifest.digest):
+            _replace(f"{staging}/{MANIFEST}", manifest.encode())
+            self._publish(staging, self._layout.tree(manifest.digest))
+        return manifest.digest, manifest.size
 
     def _create(self) -> tuple[int, str]:
         path = self._layout.unused_name()
@@ -162,13 +177,13 @@ def _same_disk(folder: str, other: str) -> bool:
 
 def _complete_in_place(folder: str, found: list[trees.Found], replaced: dict[str, bytes]) -> trees.Manifest:
     for name, data in replaced.items():
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{name}")
-        _write_new(f"{folder}/{name}", data)
+        _replace(f"{folder}/{name}", data)
     return trees.hash_in_place(folder, trees.scan(folder) if replaced else found)
 
 
-def _write_new(path: str, data: bytes) -> None:
+def _replace(path: str, data: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
     descriptor = os.open(path, _NEW, 0o444)
     try:
         trees.write_all(descriptor, data)

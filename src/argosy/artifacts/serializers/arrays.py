@@ -28,37 +28,30 @@ class NumpySerializer:
         array = numpy.asarray(value)
         _refuse_unwritable(array.dtype)
 
-        def write(sink: Sink) -> None:
-            numpy.lib.format.write_array(cast(Any, sink), array, allow_pickle=False)
-
-        digest, size = objects.writer.put_stream(write)
+        digest, size = objects.writer.put_stream(lambda sink: _write(sink, array))
         return ArtifactReference(digest, "numpy", size)
 
     def get(self, reference: ArtifactReference, objects: Objects) -> object:
+        from numpy import asarray, ndarray
+        from numpy.lib.format import open_memmap
+
         path = objects.reader.checked_file(reference)
         try:
-            return _open_read_only(path)
+            # The plain view of the map: a memmap's own subclass would spread into the step's arithmetic.
+            return asarray(open_memmap(path, mode="r")).view(ndarray)
         except ValueError as error:
             raise mismatch(reference, path, "the format", "a .npy file without objects", str(error)) from None
 
 
-def _open_read_only(path: str) -> numpy.ndarray[Any, Any]:
-    import numpy
+def _write(sink: Sink, array: numpy.ndarray[Any, Any]) -> None:
+    from numpy.lib.format import write_array
 
-    with open(path, "rb") as source:
-        version = numpy.lib.format.read_magic(source)
-        read_header = {
-            (1, 0): numpy.lib.format.read_array_header_1_0,
-            (2, 0): numpy.lib.format.read_array_header_2_0,
-        }
-        empty = version in read_header and 0 in read_header[version](source)[0]
-        if empty:
-            source.seek(0)
-            array = numpy.lib.format.read_array(source, allow_pickle=False)
-            array.setflags(write=False)
-            return cast("numpy.ndarray[Any, Any]", array)
-    # The plain view of the map: a memmap's own subclass would spread into the step's arithmetic.
-    return numpy.asarray(numpy.lib.format.open_memmap(path, mode="r")).view(numpy.ndarray)
+    file = cast(Any, sink)
+    try:
+        write_array(file, array, version=(1, 0), allow_pickle=False)
+    except ValueError:
+        # Field names beyond Latin-1, or a great many of them; nothing has been written yet.
+        write_array(file, array, version=(3, 0), allow_pickle=False)
 
 
 def _refuse_unwritable(dtype: numpy.dtype[Any]) -> None:

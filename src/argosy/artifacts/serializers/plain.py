@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pickle
 
+import msgspec
+
+from argosy.artifacts.faults import describe, mismatch
 from argosy.artifacts.json_values import decode_json, encode_json
 from argosy.artifacts.objects import Objects
 from argosy.artifacts.reference import ArtifactReference
@@ -19,7 +22,11 @@ class JsonSerializer:
         return ArtifactReference(digest, "json", size)
 
     def get(self, reference: ArtifactReference, objects: Objects) -> object:
-        return decode_json(objects.reader.read_bytes(reference))
+        data = objects.reader.read_bytes(reference)
+        try:
+            return decode_json(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise mismatch(reference, reference.digest, "the format", "JSON", str(error)) from None
 
 
 class BytesSerializer:
@@ -50,4 +57,11 @@ class PickleSerializer:
         return ArtifactReference(digest, "pickle", size)
 
     def get(self, reference: ArtifactReference, objects: Objects) -> object:
-        return pickle.loads(objects.reader.read_bytes(reference))
+        data = objects.reader.read_bytes(reference)
+        try:
+            return pickle.loads(data)
+        except Exception as error:  # whatever the value's own code raises
+            raise InvalidRequest(
+                f"{describe(reference)} can not be unpickled: {type(error).__name__}: {error}",
+                hint="keep the classes it is made of importable under the names they had when it was stored",
+            ) from error
