@@ -109,7 +109,7 @@ FromProcess = Hello | Said | Finished
 
 
 class Go(msgspec.Struct, frozen=True):
-    """The work of one rank. ``peers`` holds each rank of a gang, ``master`` one more of rank 0."""
+    """The work of one rank. ``peers`` are the addresses of a gang, ``master`` one more of rank 0."""
 
     rank: int
     spec: AttemptSpec

@@ -6,6 +6,7 @@ import ctypes
 import os
 
 _PDEATHSIG = 1
+_GET_PDEATHSIG = 2
 _CHILD_SUBREAPER = 36
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -23,6 +24,13 @@ def _prctl(option: int, argument: int) -> None:
 def die_with_parent(signal: int) -> None:
     """Ask for ``signal`` when the parent ends. The parent may be gone already: look at getppid after."""
     _prctl(_PDEATHSIG, signal)
+
+
+def is_tied() -> bool:
+    """Whether this process dies with its parent."""
+    number = ctypes.c_int(0)
+    _libc.prctl(_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value != 0
 
 
 def adopt_orphans() -> None:
@@ -75,6 +83,11 @@ def resident_and_shared(pid: int) -> tuple[int, int]:
     """(resident, of which backed by files or shared memory) bytes; (0, 0) when there is no such process."""
     fields = read(f"/proc/{pid}/statm").split()
     return (int(fields[1]) * PAGE, int(fields[2]) * PAGE) if fields else (0, 0)
+
+
+def private_size() -> int:
+    """Bytes of private memory this process has mapped, used or not: what RLIMIT_DATA counts."""
+    return int(read("/proc/self/statm").split()[5]) * PAGE
 
 
 def proportional_memory(pid: int) -> int | None:

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from argosy.runtime import child, linux
+from argosy.runtime import child, linux, surroundings
 from argosy.runtime.warmth import MOST_FORKS, Born, Context, Fork, Ready, TemplateKey
 
 _MESSAGE = 1 << 16
@@ -48,6 +48,7 @@ def run(commands: int, key: TemplateKey, context: Context) -> None:
         channel.send(msgspec.json.encode(Born(os.getpid())))
         captured = os.memfd_create("argosy-import")
         unfit = _import(key, context, captured)
+        _warm_up()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -63,6 +64,13 @@ def _say_why(error: BaseException) -> None:
     with contextlib.suppress(Exception):
         sys.stderr.write(f"template: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
+
+
+def _warm_up() -> None:
+    from argosy.runtime.rehearsal import rehearse_often
+
+    rehearse_often()
+    surroundings.find_libraries()
 
 
 def _become_template(context: Context) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from argosy.artifacts.store import ArtifactStore
 from argosy.errors import ArgosyError, CorruptArtifact
+from argosy.home import Home
 from argosy.runtime import faults
 from argosy.runtime.child import find_source
 from argosy.runtime.frames import Finished, encode
@@ -24,19 +25,19 @@ def execute(spec: AttemptSpec, rank: int, home: str) -> Result:
     """Do the work of one rank; (its account, the exit code). Raises nothing."""
     call = spec.call
     if isinstance(call, StepCall):
-        return _step(call, rank, home)
+        return _step(call, rank, home, Path(spec.directory))
     assert isinstance(call, EntryCall)
     return _entry(call, rank)
 
 
-def _step(call: StepCall, rank: int, home: str) -> Result:
+def _step(call: StepCall, rank: int, home: str, scratch: Path) -> Result:
     source = f"{home}/sources/{call.source}"
     try:
         find_source(home, call.source)
         function = _function(call.module, call.function)
     except BaseException as error:
         return _failed(faults.of_import(error, call, source, rank))
-    store = ArtifactStore(Path(home) / "artifacts")
+    store = ArtifactStore(Home(Path(home)).artifacts, scratch=scratch)
     try:
         arguments = {name: store.get(value) for name, value in call.arguments.items()}
     except CorruptArtifact as error:
