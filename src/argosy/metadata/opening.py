@@ -20,6 +20,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_stub(path)
         connection = sqlite.connect(path)
         try:
             _prepare(connection, path)
@@ -35,6 +36,16 @@ def open_database(path: Path) -> sqlite3.Connection:
             context={"database": str(path)},
         ) from error
     return connection
+
+
+def _refuse_stub(path: Path) -> None:
+    # SQLite takes a file shorter than its smallest page for an empty database, and would write over it.
+    if path.is_file() and 0 < path.stat().st_size < 512:
+        raise InvalidInput(
+            f"{path} is not a SQLite database: it has {path.stat().st_size} bytes",
+            hint="restore it from a backup, or move it away to start with an empty one",
+            context={"database": str(path)},
+        )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import ClauseElement
@@ -66,13 +66,6 @@ def _read_only(connection: Any, _: object) -> None:
     connection.execute("PRAGMA query_only=ON")
 
 
-def engine_over(connection: sqlite3.Connection) -> Engine:
-    """SQLAlchemy over a connection that is open already; its transactions are the caller's."""
-    return create_engine(
-        "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
-    )
-
-
 def upsert(table: Table, *, keep_first: bool = False) -> Statement:
     """Insert a row or replace the one of equal key; with ``keep_first`` leave the one that is there."""
     statement = insert(table)
@@ -123,19 +116,20 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
 
 
 @contextmanager
-def exclusive_schema_change(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction in which tables may be rebuilt: references between them are checked at its end."""
+def schema_change(connection: sqlite3.Connection) -> Iterator[Connection]:
+    """One transaction, as SQLAlchemy's, in which tables may be rebuilt.
+
+    References between tables are checked at its end only: rebuilding a table drops it for a moment.
+    """
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    event.listen(engine, "begin", lambda begun: begun.exec_driver_sql(BEGIN))
     connection.execute("PRAGMA foreign_keys=OFF")
     try:
-        connection.execute(BEGIN)
-        yield
-        broken = connection.execute("PRAGMA foreign_key_check").fetchall()
-        if broken:
-            raise sqlite3.IntegrityError(f"rows without their parent after migrating: {broken[:3]}")
-        connection.execute("COMMIT")
+        with engine.begin() as bound:
+            yield bound
+            if orphans := connection.execute("PRAGMA foreign_key_check").fetchmany(3):
+                raise sqlite3.IntegrityError(f"rows without their parent after migrating: {orphans}")
     finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
         connection.execute("PRAGMA foreign_keys=ON")
 
 

@@ -9,7 +9,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from sqlalchemy.exc import DBAPIError
 
+from argosy.errors import ArgosyError, Unavailable
 from argosy.metadata import sqlite
 from argosy.metadata.opening import newer_home
 
@@ -32,12 +34,26 @@ def migrate(connection: sqlite3.Connection, path: Path, found: str, folder: Path
     config = configuration(folder)
     if not _knows(config, found):
         raise newer_home(path, found)
-    sqlite.back_up(connection, path.with_name(f"{path.name}.before-{found}"))
-    with sqlite.exclusive_schema_change(connection):
-        engine = sqlite.engine_over(connection)
-        with engine.connect() as bound:
+    copy = path.with_name(f"{path.name}.before-{found}")
+    sqlite.back_up(connection, copy)
+    try:
+        with sqlite.schema_change(connection) as bound:
             config.attributes["connection"] = bound
             command.upgrade(config, "head")
+    except Exception as error:
+        raise _failed(error, path, found, copy) from error
+
+
+def _failed(error: Exception, path: Path, found: str, copy: Path) -> ArgosyError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    explained = sqlite.explain(cause, path) if isinstance(cause, sqlite3.Error) else None
+    if isinstance(explained, Unavailable):
+        return explained
+    return ArgosyError(
+        f"{path} could not be migrated from revision {found}, and is as it was: {cause}",
+        hint=f"report this as a bug; the Argosy that wrote it still reads it, and a copy of it is {copy}",
+        context={"database": str(path), "found": found, "error": str(cause)},
+    )
 
 
 def _knows(config: Config, revision: str) -> bool:
