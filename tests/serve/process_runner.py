@@ -31,6 +31,8 @@ from argosy.runtime.protocol import (
     Started,
 )
 
+from .harness import until
+
 # The children import this module by the name it has here.
 sys.path.extend({str(Path(__file__).parents[__name__.count(".")])} - set(sys.path))
 
@@ -87,8 +89,7 @@ class Runner:
         for running in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.pid, signal.SIGKILL)
-        while self._running:
-            await asyncio.sleep(0.005)
+        await until(lambda: not self._running, "every process to end")
 
     def _tell(self, event: RuntimeEvent) -> None:
         self.listener(event)

@@ -39,7 +39,7 @@ async def test_each_caller_gets_its_own_answer_or_error() -> None:
     batcher.close()
     assert [results[n] for n in (0, 2, 4)] == [0, 4, 8]
     assert all(isinstance(results[n], ValueError) for n in (1, 3, 5))
-    assert sum(work.batches, []) == list(range(6))
+    assert [item for batch in work.batches for item in batch] == list(range(6))
 
 
 @asynchronous

@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.data.preprocessing import ImagePreprocessing
-from argosy.errors import ArgosyError, InvalidInput, TooLarge
+from argosy.errors import InvalidInput, TooLarge
 from argosy.serve.instances import Images, InputLimits, decode_instances, parse_body
 
 from .models import b64, encode, pixels
@@ -24,7 +25,9 @@ PNG = encode(pixels()[0])
 
 
 def _decode(*instances: Any) -> Images:
-    return decode_instances(parse_body(json.dumps({"instances": instances}).encode()), PREPROCESSING, InputLimits())
+    return decode_instances(
+        parse_body(json.dumps({"instances": instances}).encode()), PREPROCESSING, InputLimits()
+    )
 
 
 def test_every_way_to_write_an_image_gives_the_same_input() -> None:
@@ -116,30 +119,28 @@ def test_an_image_of_100_megapixels_is_refused_by_its_header() -> None:
 
 def test_many_large_images_in_one_request_are_refused_together() -> None:
     large = b64(encode(np.zeros((3000, 3000), np.uint8)))
+    limits = InputLimits(request_pixels=20_000_000)
     with pytest.raises(TooLarge, match=r"instances\[0\] to instances\[2\] hold 27000000 pixels together"):
-        limits = InputLimits(request_pixels=20_000_000)
         decode_instances([large] * 12, PREPROCESSING, limits)
 
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["b64", "image_bytes", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["b64", "image_bytes", "x"]), inner)
+    ),
     max_leaves=20,
 )
 
 
 @given(JSON_VALUES)
 def test_no_json_value_raises_anything_but_our_errors(value: Any) -> None:
-    try:
+    with suppress(InvalidInput, TooLarge):
         instances = parse_body(json.dumps({"instances": value}).encode())
         decode_instances(instances, PREPROCESSING, InputLimits())
-    except ArgosyError as error:
-        assert error.http_status in (400, 413)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_our_errors(body: bytes) -> None:
-    try:
+    with suppress(InvalidInput):
         parse_body(body)
-    except ArgosyError as error:
-        assert error.http_status == 400

@@ -49,7 +49,9 @@ async def replica(directory: Path, logs: Path, **payload: Any) -> AsyncIterator[
     events: list[RuntimeEvent] = []
     runner.listener = events.append
     call = EntryCall(
-        "argosy.serve.replica", "main", {"directory": str(directory), "names": ["digits", "digits.linear"], **payload}
+        "argosy.serve.replica",
+        "main",
+        {"directory": str(directory), "names": ["digits", "digits.linear"], **payload},
     )
     runner.launch(AttemptSpec(ATTEMPT, 1, call, str(logs), str(logs / "replica.{rank}.log")))
     try:
@@ -122,7 +124,9 @@ async def test_one_bad_request_in_a_batch_does_not_hurt_the_others(tmp_path: Pat
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
     async with replica(make_model(tmp_path / "model"), tmp_path) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(b"POST %s:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n" % NAME.encode())
+        writer.write(
+            b"POST %s:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n" % NAME.encode()
+        )
         answer = await reader.readuntil(b"}")
         assert answer.startswith(b"HTTP/1.1 413")
         assert b"50000000 bytes" in answer
@@ -213,5 +217,3 @@ async def test_health_is_answered_while_the_model_is_busy(tmp_path: Path) -> Non
         health = await Client(served.port).request("GET", "/readyz", timeout_seconds=5)
         assert health.status == 200
         assert (await busy).status == 200
-
-

@@ -40,7 +40,7 @@ class Replica:
     async def answer(self, request: Request) -> Answer:
         if request.path in self._predict:
             if request.method != "POST":
-                return _method_not_allowed(request, "POST")
+                return server.method_not_allowed(request, "POST")
             body = await request.body(self._limits.body_bytes)
             instances = parse_body(body)
             return Answer(200, await self._batcher.submit(instances, len(instances), len(body)))
@@ -63,7 +63,7 @@ class Replica:
             what = f":{verb}" if colon else f"/{rest}"
             raise NotFound(f"model {name!r} has no {what!r}", hint="use :predict, /metadata or nothing")
         if request.method != "GET":
-            return _method_not_allowed(request, "GET")
+            return server.method_not_allowed(request, "GET")
         return Answer(200, orjson.dumps(self._metadata(name) if rest else self._status(name)))
 
     def _status(self, name: str) -> dict[str, Any]:
@@ -112,15 +112,6 @@ class Replica:
             return self._model.predict(images)
         pieces = [self._model.predict(images[at : at + size]) for at in range(0, len(images), size)]
         return np.concatenate(pieces)
-
-
-def _method_not_allowed(request: Request, allowed: str) -> Answer:
-    body = {
-        "error": f"{request.method} is not allowed on {request.path}",
-        "code": "method_not_allowed",
-        "hint": f"use {allowed}",
-    }
-    return Answer(405, orjson.dumps(body), (*server.JSON, (b"allow", allowed.encode())))
 
 
 def main(payload: dict[str, Any]) -> None:

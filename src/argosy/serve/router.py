@@ -28,14 +28,18 @@ class Router:
         self._client = Client(spec.socket, spec.authority)
         self._predict = f"/v1/models/{spec.service}:predict"
         self._status = f"/v1/models/{spec.service}"
+        self._metadata = f"{self._status}/metadata"
 
     async def answer(self, request: Request) -> Answer:
-        if request.path == self._predict and request.method == "POST":
+        if request.path == self._predict:
+            if request.method != "POST":
+                return server.method_not_allowed(request, "POST")
             return await self._ensemble(await request.body(BODY_BYTES))
-        if request.method == "GET" and request.path == self._status:
-            return await self._describe_status()
-        if request.method == "GET" and request.path == f"{self._status}/metadata":
-            return await self._describe_metadata()
+        if request.path in (self._status, self._metadata):
+            if request.method != "GET":
+                return server.method_not_allowed(request, "GET")
+            is_status = request.path == self._status
+            return await (self._describe_status() if is_status else self._describe_metadata())
         name = request.path.removeprefix("/v1/models/").partition(":")[0].partition("/")[0]
         if request.path.startswith("/v1/models/") and name != self._spec.service:
             raise NotFound(f"model {name!r} does not exist", hint=f"models here: {self._spec.service}")

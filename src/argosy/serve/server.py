@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import orjson
 import uvicorn
 import uvloop
 
@@ -167,6 +168,15 @@ def not_found(request: Request) -> NotFound:
         f"nothing answers {request.method} {request.path}",
         hint="ask POST /v1/models/NAME:predict, or GET /v1/models for the names",
     )
+
+
+def method_not_allowed(request: Request, allowed: str) -> Answer:
+    body = {
+        "error": f"{request.method} is not allowed on {request.path}",
+        "code": "method_not_allowed",
+        "hint": f"use {allowed}",
+    }
+    return Answer(405, orjson.dumps(body), (*JSON, (b"allow", allowed.encode())))
 
 
 class _Server(uvicorn.Server):

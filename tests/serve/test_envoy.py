@@ -1,0 +1,121 @@
+"""Envoy's configuration: as it was approved, and as Envoy itself accepts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argosy.home import Home
+from argosy.runtime.protocol import Program
+from argosy.serve.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
+from argosy.serve.envoy.clusters import clusters_file, endpoints_file
+from argosy.serve.envoy.routes import internal_file, public_file
+from argosy.serve.gateway import GatewayFiles, Remembered, choose_port, gateway_spec
+from argosy.serve.topology import Backend, Cluster, Topology
+
+GOLDEN = Path(__file__).parent / "golden"
+
+MODELS = (("digits", "digits.r2"), ("digits.cnn", "digits.r2.cnn"), ("digits.mlp", "digits.r2.mlp"))
+TOPOLOGY = Topology(
+    clusters=(
+        Cluster("digits.r2.cnn", (5001, 5002)),
+        Cluster("digits.r2.mlp", ()),
+        Cluster("digits.r2", (5003,)),
+        Cluster("digits.r3.cnn", (5004,)),
+    ),
+    backends=(
+        Backend("digits", 2, "r2.digits", MODELS, public=True),
+        Backend("digits", 3, "r3.digits", (("digits", "digits.r3.cnn"),), public=False),
+    ),
+)
+PATHS = GatewayPaths(
+    "/g/clusters.json", "/g/public.json", "/g/internal.json", "/run/gateway.sock", "/run/admin.sock"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bootstrap", bootstrap(8080, PATHS)),
+        ("clusters", clusters_file(TOPOLOGY.clusters[:1], "/g/endpoints")),
+        ("endpoints", endpoints_file(TOPOLOGY.clusters[0])),
+        ("public_routes", public_file(TOPOLOGY.backends, BODY_LIMIT)),
+        ("internal_routes", internal_file(TOPOLOGY.backends)),
+    ],
+)
+def test_the_configuration_is_as_approved(name: str, content: dict[str, Any]) -> None:
+    """Set ARGOSY_APPROVE=1 to write the files anew, and read the difference."""
+    text = json.dumps(content, indent=2) + "\n"
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("ARGOSY_APPROVE"):
+        file.write_text(text)
+    assert file.read_text() == text
+
+
+def _files(root: Path) -> GatewayFiles:
+    home = Home(root)
+    files = GatewayFiles(home)
+    files.prepare()
+    return files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", [TOPOLOGY, Topology()], ids=["services", "nothing"])
+def test_envoy_accepts_the_configuration(tmp_path: Path, topology: Topology) -> None:
+    files = _files(tmp_path)
+    files.write(topology)
+    files.write_bootstrap(8080)
+    call = gateway_spec(Home(tmp_path), 1, files.bootstrap_file).call
+    assert isinstance(call, Program)
+    checked = subprocess.run((*call.argv, "--mode", "validate"), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "OK" in checked.stdout
+    assert "[warning]" not in checked.stderr
+    for line in checked.stderr.splitlines():
+        assert "deprecated" not in line.lower()
+
+
+def test_files_are_written_only_when_they_change(tmp_path: Path) -> None:
+    files = _files(tmp_path)
+    files.write(TOPOLOGY)
+    before = {file: file.stat().st_ino for file in (tmp_path / "gateway").rglob("*.json")}
+    files.write(TOPOLOGY)
+    _files(tmp_path).write(TOPOLOGY)
+    assert {file: file.stat().st_ino for file in before} == before
+    assert not [file for file in (tmp_path / "gateway").rglob("*") if file.name.endswith(".new")]
+
+
+def test_endpoints_of_clusters_that_are_gone_are_removed(tmp_path: Path) -> None:
+    files = _files(tmp_path)
+    files.write(TOPOLOGY)
+    files.write(Topology())
+    assert list((tmp_path / "gateway" / "endpoints").iterdir()) == []
+
+
+def test_the_port_and_token_are_remembered(tmp_path: Path) -> None:
+    assert _files(tmp_path).remembered() == Remembered()
+    _files(tmp_path).remember(Remembered(8081, 7))
+    assert _files(tmp_path).remembered() == Remembered(8081, 7)
+
+
+def test_a_home_with_a_long_path_has_its_sockets_elsewhere(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 120)
+    paths = GatewayFiles(Home(deep)).paths
+    assert len(paths.internal_socket) < 100
+    assert paths == GatewayFiles(Home(deep)).paths
+    assert paths.internal_socket != GatewayFiles(Home(deep / "e")).paths.internal_socket
+
+
+def test_the_remembered_port_comes_first_then_the_preferred_then_the_next_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        busy, free = taken.getsockname()[1], other.getsockname()[1]
+        other.close()
+        assert choose_port(free, busy) == free
+        assert choose_port(0, free) == free
+        assert choose_port(busy, busy) not in (busy, 0)
