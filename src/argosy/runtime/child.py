@@ -7,7 +7,6 @@ import contextlib
 import faulthandler
 import gc
 import os
-import random
 import resource
 import signal
 import sys
@@ -54,8 +53,8 @@ def run(descriptor: int, home: str, launcher: int, captured: int) -> None:
     """Wait for work and do it. Does not return."""
     code = 1
     try:
+        gc.enable()
         channel = Channel(descriptor)
-        _prepare()
         channel.say_hello()
         if not channel.has_work():
             _rehearse()
@@ -64,6 +63,7 @@ def run(descriptor: int, home: str, launcher: int, captured: int) -> None:
             os._exit(0)
         os.setsid()
         tie_to_launcher(launcher)
+        _reseed()
         code = _work(channel, go, home, captured)
         _leave()
     except BaseException as error:
@@ -75,21 +75,25 @@ def run(descriptor: int, home: str, launcher: int, captured: int) -> None:
         os._exit(code)
 
 
-def _prepare() -> None:
-    """What can be done before the work is known."""
+def prepare() -> None:
+    """What every child wants and inherits; done by templates before they import anything of the user's."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        linux.write("/proc/self/oom_score_adj", "1000")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(  # type: ignore[union-attr]
             encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False
         )
     faulthandler.enable()
-    random.seed()
+
+
+def _reseed() -> None:
+    """Ranks and attempts must not share a random state; the standard library sees to its own."""
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed()
-    gc.enable()
 
 
 def _rehearse() -> None:

@@ -18,7 +18,9 @@ from argosy.runtime.loop import READ, Loop
 from argosy.runtime.process import Process
 from argosy.runtime.warmth import MOST_FORKS, Born, Fork, Ready, TemplateKey
 
-_IDLE = max(1, os.cpu_count() or 1)
+# Children are forked two and more at a time: it takes one process in between for all of them.
+_BATCH = max(1, os.cpu_count() or 1)
+_IDLE = 2 * _BATCH
 _IDLE_SECONDS = 60.0
 _BASE_SECONDS = 600.0
 _IMPORT_SECONDS = 60.0
@@ -130,7 +132,7 @@ class Pool:
         for owner in list(self._templates.values()):
             if owner.ready:
                 missing = owner.missing()
-                if missing > 0:
+                if missing >= _BATCH or (missing > 0 and owner.waiting):
                     self._ask_for_children(owner, min(missing, MOST_FORKS))
                 self._pump(owner)
 

@@ -18,7 +18,6 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
 import socket
 import sys
 import threading
@@ -26,7 +25,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from argosy.runtime import child, linux, surroundings
+from argosy.runtime import child, surroundings
 from argosy.runtime.warmth import MOST_FORKS, Born, Context, Fork, Ready, TemplateKey
 
 _MESSAGE = 1 << 16
@@ -75,11 +74,8 @@ def _warm_up() -> None:
 
 def _become_template(context: Context) -> None:
     os.setsid()
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
     child.tie_to_launcher(context.launcher)
-    with contextlib.suppress(OSError):
-        linux.write("/proc/self/oom_score_adj", "1000")
+    child.prepare()
 
 
 def _import(key: TemplateKey, context: Context, captured: int) -> str:
