@@ -86,6 +86,8 @@ def _each(
     items: tuple[Argument, ...], targets: list[Type], types: Mapping[NodeId, Type], subject: str, verb: str
 ) -> Iterator[Finding]:
     for position, (item, target) in enumerate(zip(items, targets, strict=True)):
+        if isinstance(item, Arriving):
+            continue  # has a rule of its own
         yield from argument_problems(item, target, types, f"item {position} of {subject}", verb)
 
 

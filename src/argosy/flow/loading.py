@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from argosy.errors import ArgosyError, InvalidRequest, NotFound
+from argosy.errors import ArgosyError, InvalidGraph, InvalidRequest, NotFound
 from argosy.flow.imports import LocalImports, check_names
 from argosy.flow.locations import Location, raised_at
 from argosy.flow.origin import Origin
@@ -129,9 +130,12 @@ def _user_errors(tree: SourceTree) -> Iterator[None]:
     """Turn whatever a user's file raises into one message with its line."""
     try:
         yield
+    except InvalidGraph as error:
+        prefix = f"{tree.root}{os.sep}"
+        problems = [replace(problem, where=problem.where.removeprefix(prefix)) for problem in error.problems]
+        raise InvalidGraph(problems) from error
     except ArgosyError as error:
-        place = _place(error, tree)
-        if place and not getattr(error, "problems", None):
+        if place := _place(error, tree):
             error.message = f"{place}: {error.message}"
         raise
     except SyntaxError as error:

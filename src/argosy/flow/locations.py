@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from types import FunctionType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import NamedTuple
 
 _ROOM = str(Path(__file__).parent)
@@ -28,14 +29,19 @@ class Location(NamedTuple):
 NOWHERE = Location("", 0)
 
 
-def caller() -> Location:
-    """The innermost line outside this package that is being executed."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_ROOM):
-        if frame.f_back is None:
-            return NOWHERE
+def caller(root: Path | None = None) -> Location:
+    """The innermost line outside this package that is being executed, below ``root`` if there is one."""
+    prefix = f"{root}{os.sep}" if root else ""
+    found = NOWHERE
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_ROOM):
+            if file.startswith(prefix):
+                return Location(file, frame.f_lineno)
+            found = found if found.file else Location(file, frame.f_lineno)
         frame = frame.f_back
-    return Location(frame.f_code.co_filename, frame.f_lineno)
+    return found
 
 
 def definition(function: FunctionType) -> Location:

@@ -82,7 +82,7 @@ def no_argument_is_unknown(subject: Subject, node: StepNode) -> Iterator[Problem
 
 def arguments_fit(subject: Subject, node: StepNode) -> Iterator[Problem]:
     for name, text in (node.parameters or {}).items():
-        if name not in node.arguments:
+        if name not in node.arguments or (name == node.map_over and not _may_be_list(node.arguments[name])):
             continue
         target = _target(text)
         what = f"argument {name!r} of {node.step!r}"

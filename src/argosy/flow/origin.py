@@ -53,8 +53,9 @@ class Origin:
             name = ".".join(path.relative_to(self.tree.root).with_suffix("").parts).removesuffix(".__init__")
             if self.tree.module(name) is not None:
                 return self.reader, name, name
-        elsewhere = _tree_of(path, inner.__module__)
-        return CodeReader(elsewhere[0]), elsewhere[1], inner.__module__
+        tree, name = _tree_of(path, inner.__module__)
+        tree.top = name.partition(".")[0]
+        return CodeReader(tree), name, inner.__module__
 
 
 def origin_of(function: FunctionType) -> Origin:

@@ -61,7 +61,7 @@ def render_text(graph: Graph) -> str:
 def _after(node: Node) -> str:
     waits = _waits_for(node)
     if not waits:
-        return "starts at once"
+        return "waits for nothing"
     shown = ", ".join(waits[:_MOST_NAMES])
     rest = f" and {len(waits) - _MOST_NAMES} more" if len(waits) > _MOST_NAMES else ""
     arriving = any(isinstance(argument, Arriving) for argument in node_arguments(node).values())
@@ -75,13 +75,12 @@ def _facts(node: Node) -> Iterator[str]:
         return
     if node.map_over:
         yield f"once for each of {node.map_over}"
-    if node.gang.workers > 1:
-        yield f"{node.gang.workers} workers"
-    yield f"{node.resources.cpu:g} cpu"
+    amounts = [f"{node.resources.cpu:g} cpu"]
     if node.resources.memory:
-        yield format_memory(node.resources.memory)
+        amounts.append(format_memory(node.resources.memory))
     if node.resources.gpu:
-        yield f"{node.resources.gpu} gpu"
+        amounts.append(f"{node.resources.gpu} gpu")
+    yield f"{node.gang.workers} workers × " * (node.gang.workers > 1) + ", ".join(amounts)
     if node.retry.limit:
         yield f"{node.retry.limit} retries"
     if node.memoize:

@@ -81,7 +81,9 @@ def _checked(function: object, kind: str, rules: list[typing.Any]) -> FunctionTy
             ]
         )
     where = str(definition(plain(function)))
-    found = [rule(plain(function), kind) for rule in rules]
+    # A lambda can have no annotations: that is not worth a second message.
+    is_lambda = _no_lambda(plain(function), kind)
+    found = [is_lambda] if is_lambda else [rule(plain(function), kind) for rule in rules]
     problems = [
         Problem(rule=f"{kind}-function", message=message, hint=hint, where=where)
         for message, hint in filter(None, found)
@@ -101,7 +103,7 @@ def _no_lambda(function: FunctionType, kind: str) -> Finding:
 
 
 def _no_nested(function: FunctionType, kind: str) -> Finding:
-    if "<locals>" not in function.__qualname__ or function.__name__ == "<lambda>":
+    if "<locals>" not in function.__qualname__:
         return None
     captured = ", ".join(function.__code__.co_freevars)
     return (
@@ -188,7 +190,7 @@ def _annotated_result(function: FunctionType, kind: str) -> Finding:
     )
 
 
-_place_problems = (_no_lambda, _no_nested, _no_method)
+_place_problems = (_no_nested, _no_method)
 _kind_problems = (_no_coroutine, _no_generator)
 _parameter_problems = (_no_variable_arguments, _no_positional_only, _annotated, _annotated_result)
 

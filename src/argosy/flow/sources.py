@@ -82,11 +82,13 @@ def absolute_module(node: ast.ImportFrom, module: ModuleSource) -> str:
 class SourceTree:
     """The modules below one folder, each read once, so that what is run, hashed and sent is one text.
 
-    ``executed`` are those that were imported, which includes imports no import statement shows.
+    ``executed`` are those that were imported, which includes imports no import statement shows. ``top``
+    narrows the tree to one package, where the folder holds other people's too.
     """
 
     root: Path
     executed: set[str] = field(default_factory=set)
+    top: str = ""
     _modules: dict[str, ModuleSource | None] = field(default_factory=dict)
 
     def module(self, name: str) -> ModuleSource | None:
@@ -105,6 +107,8 @@ class SourceTree:
     def holds(self, name: str) -> bool:
         """Whether a module of that name, if it is below the root at all, would be the user's own."""
         parts = name.split(".")
+        if self.top and parts[0] != self.top:
+            return False
         return parts[0] not in RESERVED and all(parts) and not _FOREIGN_FOLDERS & set(parts)
 
     def _find(self, name: str) -> ModuleSource | None:

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 from argosy.errors import InvalidGraph, Problem
 from argosy.flow.locations import caller
+from argosy.flow.values import RESULT_MARK
 
-MARK = "<the result of step "
 _IN_STEP = "do it inside a step, where the value is known: write a step that takes this result"
 
 
@@ -26,7 +26,7 @@ class StandIn:
         object.__setattr__(self, "_step", step)
 
     def __repr__(self) -> str:
-        return f"{MARK}{_step(self)!r}>"
+        return f"{RESULT_MARK}{_step(self)!r}>"
 
     __hash__ = object.__hash__
 
@@ -76,7 +76,7 @@ def _refuse(stand_in: StandIn, message: str, hint: str) -> NoReturn:
 
 def _place(stand_in: StandIn) -> object:
     root = getattr(trace_of(stand_in), "root", None)
-    return caller().within(root) if root else caller()
+    return caller(root).within(root) if root else caller()
 
 
 _IF = "make the choice inside a step that takes this result"

@@ -90,8 +90,9 @@ class Step(Generic[P, R]):
             return cast("R", self.plain(*args, **kwargs))
         return cast("R", trace.add_step(self, args, kwargs))
 
+    # Its own type as a callable lets a type checker see what the first parameter takes.
     def map(
-        self: Step[Concatenate[X, Q], R], items: Sequence[X], /, *args: Q.args, **fixed: Q.kwargs
+        self: Callable[Concatenate[X, Q], R], items: Sequence[X], /, *args: Q.args, **fixed: Q.kwargs
     ) -> list[R]:
         """Run the step once for each of ``items``, which may be a result known only when the workflow runs.
 
@@ -100,11 +101,16 @@ class Step(Generic[P, R]):
         """
         trace = current_trace.get()
         if trace is None:
-            return [cast("R", self.plain(item, *args, **fixed)) for item in items]
-        return cast("list[R]", trace.add_step(self, (items, *args), fixed, mapped=True))
+            return [self(item, *args, **fixed) for item in items]
+        step = cast("Step[..., R]", self)
+        return cast("list[R]", trace.add_step(step, (items, *args), fixed, mapped=True))
 
     def named(self, node_id: str) -> Step[P, R]:
         """The same step; the node that a call adds gets this id in place of a numbered one."""
+        if not isinstance(node_id, str):
+            raise InvalidRequest(
+                f"named({node_id!r}) is not a name", hint="write a text, such as 'train-cnn'"
+            )
         renamed = copy.copy(self)
         renamed.node_id = node_id
         return renamed

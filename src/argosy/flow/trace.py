@@ -27,7 +27,7 @@ from argosy.flow.naming import assign_ids, base_name, labels
 from argosy.flow.origin import Origin
 from argosy.flow.services import ArrivingList
 from argosy.flow.signatures import Types, plain, types_of
-from argosy.flow.standin import MARK, StandIn, index_of, trace_of
+from argosy.flow.standin import StandIn, index_of, trace_of
 from argosy.flow.steps import Step
 from argosy.flow.values import shown, to_json
 
@@ -136,7 +136,7 @@ class Trace:
         raise InvalidGraph([*self.problems, problem])
 
     def _here(self) -> Location:
-        return caller().within(self.root)
+        return caller(self.root).within(self.root)
 
     def _where(self, draft: Draft) -> str:
         return f"{draft.location} ({draft.explicit_id or draft.name})"
@@ -193,11 +193,6 @@ class Trace:
                 "the result of a step is inside a dict",
                 "pass a list of results (list(results.values())), or each result as an argument of its own",
             )
-        if kind is str and MARK in value:
-            raise Refused(
-                f"{shown(value)} is a text made from the result of a step, which is not known yet",
-                "pass the result itself, and build the text inside the step",
-            )
         if isinstance(value, Step):
             raise Refused(f"{value!r} is a step, not its result", f"call it: {value.name}(...)")
         try:
@@ -235,7 +230,7 @@ class Trace:
                 )
         if problem := _hidden(step, where):
             self.problems.append(problem)
-            return StepFacts("", output, types, CodeIdentity("", {}), ())
+            return StepFacts(function.__module__, output, types, CodeIdentity("", {}), ())
         reader, inside, module = self.origin.locate(step.plain)
         signature = ", ".join(
             [*(f"{n}: {t}" for n, t in types.parameters.items()), f"-> {types.returns}", output]

@@ -82,10 +82,8 @@ def _wrong_output(workflow: Workflow[..., Any], graph: Graph, where: str) -> lis
     if "return" not in workflow.function.__annotations__:
         return []
     types = {node.id: result_type(node) for node in graph.nodes}
-    subject = f"workflow {workflow.name!r} says that it returns"
+    subject, verb = f"workflow {workflow.name!r}", "says that it returns"
     return [
         Problem("output", message, hint, where)
-        for message, hint in argument_problems(
-            graph.output, workflow.types.returns, types, subject, "returns"
-        )
+        for message, hint in argument_problems(graph.output, workflow.types.returns, types, subject, verb)
     ]

@@ -11,6 +11,9 @@ from typing import Any
 from argosy.flow.annotations import Refused
 from argosy.flow.types import Choice, DictOf, Either, ListOf, Plain, TupleOf, Type, conforms, describe
 
+# How the result of a step shows itself; a text that holds it was made from one.
+RESULT_MARK = "<the result of step "
+
 _TRUE = frozenset({"true", "yes", "1", "on"})
 _FALSE = frozenset({"false", "no", "0", "off"})
 _LARGEST_INT = 2**63 - 1
@@ -30,7 +33,7 @@ def to_json(value: Any) -> Any:
             return _checked_int(value)
         case float():
             return _checked_float(value)
-        case list() | tuple():
+        case list() | tuple() | range():
             return [to_json(item) for item in value]
         case dict():
             return {_checked_key(key): to_json(item) for key, item in value.items()}
@@ -38,6 +41,11 @@ def to_json(value: Any) -> Any:
 
 
 def _checked_text(value: str) -> str:
+    if RESULT_MARK in value:
+        raise Refused(
+            f"{shown(value)} is a text made from the result of a step, which is not known yet",
+            "pass the result itself, and build the text inside the step",
+        )
     try:
         value.isascii() or value.encode()
     except UnicodeEncodeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import typing
 from collections.abc import Callable, Mapping
@@ -245,6 +244,8 @@ def _option(name: str) -> str:
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
