@@ -13,7 +13,6 @@ from typing import Any
 from click import Abort, ClickException, UsageError
 from click.exceptions import Exit
 
-from argosy.cli.output import fail
 from argosy.errors import ArgosyError, InvalidRequest
 
 INTERRUPTED = 130
@@ -38,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _invoke(arguments or ["--help"])
     except ArgosyError as error:
-        return fail(error, as_json)
+        return _fail(error, as_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -64,10 +63,10 @@ def _on_other(error: Exception, as_json: bool) -> int:
     if isinstance(error, Abort):
         return INTERRUPTED
     if isinstance(error, ClickException):
-        return fail(_usage_error(error), as_json)
+        return _fail(_usage_error(error), as_json)
     from argosy.cli.faults import fault
 
-    return fail(fault(error), as_json)
+    return _fail(fault(error), as_json)
 
 
 def _usage_error(error: ClickException) -> ArgosyError:
@@ -76,6 +75,13 @@ def _usage_error(error: ClickException) -> ArgosyError:
     return InvalidRequest(
         error.format_message().rstrip("."), hint=f"'{command} --help' shows how it is called"
     )
+
+
+def _fail(error: ArgosyError, as_json: bool) -> int:
+    # Imported when it is needed: help and version need no JSON.
+    from argosy.cli.output import fail
+
+    return fail(error, as_json)
 
 
 def _drop_output() -> None:
