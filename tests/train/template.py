@@ -1,7 +1,7 @@
 """A process that has imported TensorFlow once and forks the ranks of each job, as Argosy's launcher does.
 
-Reads one JSON job a line: {"function", "workers", "arguments", "environment"}. When a rank ends badly the others
-are killed. Answers with one line: the exit status of each rank, negative for a signal.
+Reads one JSON job a line: {"function", "workers", "arguments", "environment", "crash"}. When a rank ends badly
+the others are killed. Answers with one line: the exit status of each rank, negative for a signal.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ def main() -> None:
     libraries.load()
     import jobs  # type: ignore[import-not-found]
 
-    print("ready", flush=True)
+    say("ready")
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line), jobs)), flush=True)
+        say(json.dumps(run(json.loads(line), jobs)))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def run(job: dict[str, Any], jobs: Any) -> list[int]:
@@ -66,8 +71,7 @@ def work(job: dict[str, Any], rank: int, peers: list[str], jobs: Any) -> None:
     if len(peers) > 1:
         configuration = {"cluster": {"worker": peers}, "task": {"type": "worker", "index": rank}}
         os.environ["TF_CONFIG"] = json.dumps(configuration)
-    crash = job.get("crash", {}).get(str(rank))
-    crash_points.arm(crash)
+    crash_points.arm(job["crash"].get(str(rank)))
     getattr(jobs, job["function"])(rank=rank, workers=len(peers), **job["arguments"])
 
 

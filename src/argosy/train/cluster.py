@@ -66,6 +66,7 @@ class Cluster:
         self.rank, self.workers = membership.rank, membership.workers
         self._tf = tf
         self._strategy = _join(tf) if self.workers > 1 else None
+        self._summings: dict[str, Any] = {}
 
     @property
     def is_chief(self) -> bool:
@@ -93,7 +94,7 @@ class Cluster:
         for dtype in sorted({array.dtype.name for array in arrays}):
             chosen = [i for i, array in enumerate(arrays) if array.dtype.name == dtype]
             flat = np.concatenate([arrays[i].reshape(-1) for i in chosen])
-            total = self._sum_flat(self._tf.constant(flat)).numpy()
+            total = self._summing(dtype)(self._tf.constant(flat)).numpy()
             ends = np.cumsum([arrays[i].size for i in chosen])
             for i, part in zip(chosen, np.split(total, ends[:-1]), strict=True):
                 results[i] = part.reshape(arrays[i].shape)
@@ -105,8 +106,14 @@ class Cluster:
             return list(arrays)
         return self.sum_arrays([a if self.is_chief else np.zeros_like(a) for a in arrays])
 
-    def _sum_flat(self, tensor: Any) -> Any:
-        return self._tf.function(lambda flat: self.run(self.sum, flat), autograph=False)(tensor)
+    def _summing(self, dtype: str) -> Any:
+        if dtype not in self._summings:
+            self._summings[dtype] = self._tf.function(
+                lambda flat: self.run(self.sum, flat),
+                input_signature=[self._tf.TensorSpec((None,), dtype)],
+                autograph=False,
+            )
+        return self._summings[dtype]
 
 
 def _join(tf: Any) -> Any:
