@@ -18,7 +18,8 @@ CLASSES = 10
 
 def weights(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     random = np.random.default_rng(seed)
-    return random.normal(size=(784, CLASSES)).astype("f4") / 10, random.normal(size=CLASSES).astype("f4")
+    matrix = random.normal(scale=0.1, size=(784, CLASSES))
+    return matrix.astype(np.float32), random.normal(size=CLASSES).astype(np.float32)
 
 
 def make_model(directory: Path, seed: int = 0) -> Path:

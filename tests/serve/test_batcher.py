@@ -83,6 +83,6 @@ async def test_a_request_nobody_waits_for_any_more_is_not_run() -> None:
     given_up.cancel()
     await asyncio.wait([given_up])
     work.gate.set()
-    assert await asyncio.gather(first, kept) == [0, 8]
+    assert [await first, await kept] == [0, 8]
     assert work.batches == [[0], [4]]
     batcher.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -133,7 +133,7 @@ class World:
     def replica(self, attempt: str) -> Replica:
         return next(replica for _, _, replica in all_replicas(self.state) if replica.attempt == attempt)
 
-    def _starting(self) -> Iterable[AttemptId]:
+    def _starting(self) -> list[AttemptId]:
         return [one.attempt for _, _, one in all_replicas(self.state) if one.phase is ReplicaPhase.STARTING]
 
 
@@ -545,18 +545,18 @@ class Serving(RuleBasedStateMachine):
         self.asked = None
         self.world.feed(DeleteRequested(self.world.time, "fashion"))
 
-    @precondition(lambda self: self.world.alive)
+    @precondition(lambda self: bool(self.world.alive))
     @rule(data=st.data())
     def kill(self, data: st.DataObject) -> None:
         self.world.end(data.draw(st.sampled_from(sorted(self.world.alive))))
 
-    @precondition(lambda self: list(self.world._starting()))
+    @precondition(lambda self: bool(self.world._starting()))
     @rule(data=st.data())
     def listen(self, data: st.DataObject) -> None:
         attempt = data.draw(st.sampled_from(sorted(self.world._starting())))
         self.world.listen(attempt)
 
-    @precondition(lambda self: probes(self.world.state))
+    @precondition(lambda self: bool(probes(self.world.state)))
     @rule()
     def answer(self) -> None:
         self.world.answer_probes()

@@ -54,6 +54,23 @@ async def test_killing_a_replica_under_load_fails_no_request(tmp_path: Path, mod
         assert load.failures == []
 
 
+@pytest.mark.parametrize("replicas", [2, 3])
+@asynchronous
+async def test_the_gateway_alone_keeps_requests_from_a_dead_replica(tmp_path: Path, replicas: int) -> None:
+    async with stage(tmp_path) as home:
+        await home.deploy("digits", "m1", replicas=replicas)
+        load = home.load("digits", BODY)
+
+        async def kill_unheard() -> None:
+            home.runner.listener = lambda event: None
+            home.runner.kill(AttemptId("service-digits.r1.m1.0"))
+            more = load.answered + 500
+            await until(lambda: load.answered >= more, "the load to go on")
+
+        await load.during(kill_unheard())
+        assert load.failures == []
+
+
 @asynchronous
 async def test_killing_a_router_under_load_fails_no_request(tmp_path: Path) -> None:
     async with stage(tmp_path) as home:

@@ -66,7 +66,7 @@ def _outlier_detection() -> Json:
     """Only failed connections count: an input the model fails on says nothing against its replica."""
     return {
         "split_external_local_origin_errors": True,
-        "consecutive_local_origin_failure": 5,
+        "consecutive_local_origin_failure": 3,
         "enforcing_consecutive_5xx": 0,
         "enforcing_consecutive_gateway_failure": 0,
         "enforcing_success_rate": 0,

@@ -18,7 +18,7 @@ GATEWAY_HEALTH = "/healthz"
 
 # Every request to a model may be sent twice: predicting changes nothing. Answers are never retried.
 _RETRY_ON = "connect-failure,refused-stream,reset,reset-before-request"
-_RETRIES = 3
+_RETRIES = 4
 _LARGEST = 9223372036854775807
 
 
@@ -85,7 +85,8 @@ def _action(cluster: str) -> Json:
                     "retry.host.previous_hosts.v3.PreviousHostsPredicate",
                 )
             ],
-            "host_selection_retry_max_attempts": 3,
+            # A replica that has just died has the fewest requests, so least request keeps choosing it.
+            "host_selection_retry_max_attempts": 30,
             "retry_back_off": {"base_interval": duration(0.01), "max_interval": duration(0.2)},
         },
     }
