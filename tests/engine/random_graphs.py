@@ -24,7 +24,7 @@ from argosy.flow.graph import (
 
 from .building import graph, inline, ref, step, stored
 
-FLAVOURS = ("scalar", "scalar", "inline list", "list of artifacts", "stored list")
+FLAVOURS = ("scalar", "inline list", "list of artifacts", "stored list")
 
 
 class Failing(Exception):
@@ -32,10 +32,10 @@ class Failing(Exception):
 
 
 @st.composite
-def graphs(draw: st.DrawFn, largest: int = 7) -> Graph:
+def graphs(draw: st.DrawFn, largest: int = 9) -> Graph:
     """Graphs of steps, mapped steps and services, with all kinds of arguments."""
     nodes: list[Node] = []
-    for index in range(draw(st.integers(1, largest))):
+    for index in range(draw(st.integers(3, largest))):
         nodes.append(draw(_nodes(index, [node.id for node in nodes])))
     outputs = draw(st.lists(st.sampled_from(nodes), max_size=3))
     return graph(*nodes, output=Collection(tuple(ref(node.id) for node in outputs)))
@@ -43,11 +43,11 @@ def graphs(draw: st.DrawFn, largest: int = 7) -> Graph:
 
 @st.composite
 def _nodes(draw: st.DrawFn, index: int, above: list[NodeId]) -> Node:
-    kind = draw(st.sampled_from(["step", "step", "step", "mapped", "service"])) if above else "step"
+    kind = draw(st.sampled_from(["step", "step", "step", "mapped", "mapped", "service"])) if above else "step"
     if kind == "service":
         return ServiceNode(NodeId(f"v{index}"), f"v{index}", draw(_lists(above)), label=draw(_frailty))
     arguments: dict[str, Argument] = draw(
-        st.dictionaries(st.sampled_from("xyz"), _arguments(above), max_size=2)
+        st.dictionaries(st.sampled_from("xyz"), _arguments(above), min_size=1, max_size=2)
     )
     options: dict[str, Any] = {
         "step": f"n{index}",
@@ -66,8 +66,8 @@ _frailty = st.sampled_from(["robust", "robust", "fragile"])
 
 
 def _lists(above: list[NodeId]) -> st.SearchStrategy[Argument]:
-    items = st.lists(st.sampled_from(above).map(Reference), min_size=1, max_size=4).map(tuple)
-    return st.one_of(items.map(Collection), items.map(Arriving))
+    items = st.lists(st.sampled_from(above).map(Reference), min_size=1, max_size=5).map(tuple)
+    return st.one_of(items.map(Arriving), items.map(Arriving), items.map(Collection))
 
 
 def _arguments(above: list[NodeId]) -> st.SearchStrategy[Argument]:

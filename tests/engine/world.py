@@ -62,16 +62,16 @@ class World:
     """Plays one run to its end by a seed. Without ``faults``, steps only fail by themselves.
 
     ``missing`` holds the commands whose answers have not come, kept by what is said and not by looking at
-    the state.
+    the state. ``earlier`` is the world of a run before this one, whose results are kept.
     """
 
-    def __init__(self, graph: Graph, seed: int, faults: bool):
+    def __init__(self, graph: Graph, seed: int, faults: bool, earlier: World | None = None):
         self.plan = Plan("run", graph)
         self.state = RunState()
-        self.functions = Functions()
+        self.functions = earlier.functions if earlier else Functions()
         self.events: list[Event] = []
         self.states: list[RunState] = []
-        self.memo: dict[str, Value] = {}
+        self.memo: dict[str, Value] = earlier.memo if earlier else {}
         self.missing: dict[Key, commands.Command] = {}
         self.alive: dict[AttemptId, commands.Launch] = {}
         self.finishes = 0
