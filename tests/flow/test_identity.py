@@ -396,6 +396,7 @@ PRELOADS = [
     ("imported with the module", "import onnxruntime", "1", ("onnxruntime",)),
     ("through argosy.train", "from argosy.train import fit", "fit(1)", ("tensorflow",)),
     ("through argosy.train inside the step", "", "1\n    from argosy import train", ("tensorflow",)),
+    ("argosy.train imported and not used", "from argosy import train", "1", ()),
     (
         "only for the type checker",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import jax",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from argosy.errors import ArgosyError, InvalidRequest, NotFound
-from argosy.flow.loading import load, split_target
+from argosy.flow.loading import load
 from argosy.flow.sources import snapshot_digest
 
 ONE = "import argosy as ar\n@ar.step\ndef work() -> int: ...\n@ar.workflow\ndef main():\n    work()\n"
@@ -144,20 +144,6 @@ def test_an_imported_workflow_counts_only_when_the_file_has_none(project: Any) -
     assert load(project.write("from parts import main\n", "a.py")).workflow.name == "main"
     both = "from parts import main\n" + ONE.replace("def main", "def own")
     assert load(project.write(both, "b.py")).workflow.name == "own"
-
-
-@pytest.mark.parametrize(
-    ("target", "file", "name"),
-    [
-        ("flow.py", "flow.py", None),
-        ("flow.py:main", "flow.py", "main"),
-        ("a/b.py:main", "a/b.py", "main"),
-        ("a:b/flow.py", "a:b/flow.py", None),
-        ("flow.py:", "flow.py:", None),
-    ],
-)
-def test_a_target_is_a_file_and_perhaps_a_workflow(target: str, file: str, name: str | None) -> None:
-    assert split_target(target) == (Path(file), name)
 
 
 def test_python_is_left_as_it_was(project: Any) -> None:

@@ -211,7 +211,10 @@ class CodeReader:
         return module
 
     def _heavy_at_import(self, module: str) -> Iterator[str]:
-        """The heavy libraries that importing the module imports, through local modules too."""
+        """The heavy libraries that importing the module imports, through local modules too.
+
+        ``argosy.train`` is none of them: it imports its own when it is used.
+        """
         waiting, seen = [module], set[str]()
         while waiting:
             name = waiting.pop()
@@ -220,7 +223,8 @@ class CodeReader:
                 continue
             seen.add(name)
             for binding in self.definitions(source).imported:
-                yield from _heavy([_dotted(binding)])
+                if binding.module.partition(".")[0] in HEAVY:
+                    yield binding.module.partition(".")[0]
                 waiting.extend((binding.module, _dotted(binding)))
 
 

@@ -34,14 +34,6 @@ class LoadedWorkflow:
         return self.workflow.origin.active()
 
 
-def split_target(target: str) -> tuple[Path, str | None]:
-    """``FILE`` or ``FILE:WORKFLOW`` as a path and a name."""
-    file, colon, name = target.rpartition(":")
-    if colon and name.isidentifier() and not Path(target).exists():
-        return Path(file), name
-    return Path(target), None
-
-
 def load(path: Path | str, workflow_name: str | None = None) -> LoadedWorkflow:
     """Import a user's file and find the workflow in it, the only one if none is named.
 
