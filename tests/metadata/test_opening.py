@@ -19,6 +19,7 @@ from argosy.metadata import queries, schema, sqlite
 from argosy.metadata.migrations import migrating
 from argosy.metadata.store import MetadataStore
 
+from ..artifacts.disks import files_of_at_most  # noqa: TID252
 from .building import everything, one_of_each
 
 
@@ -138,6 +139,18 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(path: Path, newer_
         MetadataStore.open(path)
     assert "before-0001" in caught.value.hint
     assert schema_of(path) == before
+
+
+def test_a_disk_too_full_for_the_copy_refuses_to_migrate(path: Path, newer_argosy: Path) -> None:
+    path.parent.mkdir()
+    migrated(path, revision="0001")
+    before = schema_of(path)
+    with files_of_at_most(20_000), pytest.raises(Unavailable) as caught:
+        MetadataStore.open(path)
+    assert caught.value.hint
+    assert schema_of(path) == before
+    assert list(path.parent.glob("*.before-*")) == []
+    MetadataStore.open(path).close()
 
 
 def test_a_migration_that_orphans_rows_is_undone(path: Path, newer_argosy: Path) -> None:
