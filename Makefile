@@ -36,10 +36,12 @@ test: $(development) ## Run all tests, quick ones first (PYTEST_ARGUMENTS="-k na
 	@$(with_dataset); $(python) -m pytest $(PYTEST_ARGUMENTS) || { code=$$?; [ $$code = 5 ] || exit $$code; }
 
 check: $(development) ## Lint, formatting, types and the layers of the rooms
-	@$(venv)/bin/ruff check $(sources)
-	@$(venv)/bin/ruff format --check $(sources)
-	@$(python) -m mypy
-	@$(venv)/bin/lint-imports
+	@failed=; \
+	$(venv)/bin/ruff check $(sources) || failed=ruff; \
+	$(venv)/bin/ruff format --check $(sources) || failed=format; \
+	$(python) -m mypy || failed=mypy; \
+	$(venv)/bin/lint-imports --no-logo || failed=layers; \
+	[ -z "$$failed" ]
 
 format: $(development) ## Put the code into the house format
 	@$(venv)/bin/ruff check --fix-only $(sources)
