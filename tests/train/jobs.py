@@ -28,13 +28,21 @@ def noisy() -> Any:
     return _network([layers.BatchNormalization(momentum=0.8), layers.Dropout(0.3)])
 
 
-def _network(extra: list[Any]) -> Any:
+def synchronized() -> Any:
+    """Batch normalization by the moments of the whole global batch."""
+    from keras import layers
+
+    # A bias before a normalization has no gradient but noise, which an adaptive optimizer makes large.
+    return _network([layers.BatchNormalization(momentum=0.8, synchronized=True)], use_bias=False)
+
+
+def _network(extra: list[Any], use_bias: bool = True) -> Any:
     from keras import Sequential, layers
 
     return Sequential(
         [
             layers.Input((12, 12, 1)),
-            layers.Conv2D(4, 3, activation="relu"),
+            layers.Conv2D(4, 3, activation="relu", use_bias=use_bias),
             layers.MaxPooling2D(),
             *extra,
             layers.Flatten(),
@@ -49,7 +57,7 @@ def exploding() -> Any:
     return optimizers.SGD(1e30)
 
 
-MODELS: dict[str, Callable[[], Any]] = {"plain": plain, "noisy": noisy}
+MODELS: dict[str, Callable[[], Any]] = {"plain": plain, "noisy": noisy, "synchronized": synchronized}
 
 
 def fit(
@@ -78,15 +86,15 @@ def fit(
     (Path(output) / f"rank-{rank}.json").write_text(json.dumps(summary))
 
 
-def evaluate(*, rank: int, workers: int, dataset: str, output: str, weights: str) -> None:
+def evaluate(*, rank: int, workers: int, dataset: str, output: str, weights: str, model: str) -> None:
     """Loss and accuracy of saved weights over the validation split, by Keras itself."""
     import keras
 
-    model = plain()
+    network = MODELS[model]()
     with np.load(weights) as arrays:
-        model.set_weights([arrays[name] for name in arrays.files])
+        network.set_weights([arrays[name] for name in arrays.files])
     columns = data.open_dataset(Path(dataset)).split("validation").read(0, 10**6)
-    predictions = np.asarray(model(PREPROCESSING.from_arrays(columns["images"]), training=False))
+    predictions = np.asarray(network(PREPROCESSING.from_arrays(columns["images"]), training=False))
     losses = np.asarray(keras.losses.sparse_categorical_crossentropy(columns["labels"], predictions))
     accuracy = (predictions.argmax(-1) == columns["labels"]).mean()
     (Path(output) / "evaluation.json").write_text(json.dumps([float(losses.mean()), float(accuracy)]))

@@ -1,6 +1,6 @@
 """A process that has imported TensorFlow once and forks the ranks of each job, as Argosy's launcher does.
 
-Reads one JSON job a line: {"function", "workers", "arguments", "environment", "crash"}. When a rank ends badly
+Reads one JSON job a line ("function", "workers", "arguments", "environment", "crash"). When a rank ends badly
 the others are killed. Answers with one line: the exit status of each rank, negative for a signal.
 """
 

@@ -58,16 +58,25 @@ def test_metrics_are_reported_per_rank_and_step_and_written_for_tensorboard(
 def test_the_number_of_workers_changes_neither_the_training_nor_what_is_measured(
     gangs: Gangs, dataset: Path, tmp_path: Path
 ) -> None:
+    model = "synchronized"
     for workers in (1, 2):
         output = folder(tmp_path / str(workers))
-        codes = gangs("fit", workers=workers, dataset=dataset, output=output, node=output / "node", **OPTIONS)
+        codes = gangs(
+            "fit",
+            workers=workers,
+            dataset=dataset,
+            output=output,
+            node=output / "node",
+            model=model,
+            **OPTIONS,
+        )
         assert codes == [0] * workers
     alone, together = weights_of(tmp_path / "1"), weights_of(tmp_path / "2")
     for first, second in zip(alone, together, strict=True):
         assert np.allclose(first, second, atol=2e-5)
     metrics = summary_of(tmp_path / "2")["metrics"]
     weights = tmp_path / "2" / "weights-0.npz"
-    assert gangs("evaluate", dataset=dataset, output=tmp_path, weights=weights) == [0]
+    assert gangs("evaluate", dataset=dataset, output=tmp_path, weights=weights, model=model) == [0]
     loss, accuracy = json.loads((tmp_path / "evaluation.json").read_text())
     assert metrics["validation_loss"] == pytest.approx(loss, rel=1e-5)
     assert metrics["validation_accuracy"] == pytest.approx(accuracy, abs=1e-9)
