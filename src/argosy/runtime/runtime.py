@@ -54,14 +54,15 @@ class Runtime:
         self._leaving = False
 
     async def start(self) -> frozenset[Key]:
-        """Connect to the living launcher, or start one; the (attempt, token) pairs that live.
+        """Connect to the living launcher, or start one; the (attempt, token) pairs that it has.
 
-        Raises Unavailable when none can be started.
+        Those are the ones that live and those whose end is about to be told: neither is lost.
+        Raises Unavailable when no launcher can be started.
         """
         self._leaving = False
         inventory = await self._connect()
         self._held |= _living(inventory)
-        return frozenset(_living(inventory))
+        return frozenset(_living(inventory) | set(inventory.ended))
 
     def launch(self, spec: AttemptSpec) -> None:
         """Start an attempt; does nothing for an (attempt, token) that lives or has ended unacknowledged."""
