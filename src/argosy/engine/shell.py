@@ -234,12 +234,11 @@ class Engine:
         before = live.state
         try:
             decision = decide(live.plan, before, event)
+            turn.note_event(live, event)
         except Exception as error:
             self._give_up(turn, live, error)
             return
         live.state = decision.state
-        live.sequence += 1
-        turn.note_event(live, event)
         if decision.run_changed:
             turn.note_run(live)
         turn.note_nodes(live, before, decision.touched)

@@ -39,9 +39,10 @@ class Turn:
     strays: list[AttemptId] = field(default_factory=list)
 
     def note_event(self, live: LiveRun, event: Event) -> None:
-        """The event itself, and what it says of its attempt."""
-        run = live.plan.run
-        self.rows["event", run, str(live.sequence)] = records.event_record(run, live.sequence, event)
+        """The event itself, as the next of its run, and what it says of its attempt."""
+        run, sequence = live.plan.run, live.sequence + 1
+        self.rows["event", run, str(sequence)] = records.event_record(run, sequence, event)
+        live.sequence = sequence
         if isinstance(event, AttemptStarted | AttemptEnded):
             self._note_attempt(live, event)
 
