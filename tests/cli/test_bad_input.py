@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from .conftest import Command, Result
+from .conftest import COMMAND, Command, Result
 
 
 def refused(result: Result, *words: str) -> None:
@@ -145,3 +147,26 @@ def test_a_fault_of_argosy_is_one_line_and_a_traceback_in_a_file(argosy: Command
     log = argosy.home / "logs" / "cli.log"
     assert str(log) in result.err
     assert "Traceback (most recent call last)" in log.read_text()
+
+
+@pytest.mark.parametrize("arguments", [["graph", "hello.py"], ["runs", "--json"]])
+def test_an_output_that_takes_no_more_is_one_message(shared: Command, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=shared.folder,
+            env=shared.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "error: the output could not be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_output_is_no_fault(shared: Command) -> None:
+    words = f"exec {shlex.join(COMMAND)} graph hello.py >&- 2>&-"
+    done = subprocess.run(["sh", "-c", words], cwd=shared.folder, env=shared.environment(), check=False)
+    assert done.returncode == 0

@@ -150,9 +150,8 @@ def test_show_tells_a_run_in_full(shared: Command) -> None:
         "  join #1: ValueError: no such luck, 1.0s\n"
         "\n"
         "reuse:\n"
-        "  greet: no earlier result\n"
+        "  greet, join: no earlier result\n"
         "  shout: equal code and inputs, 3m old\n"
-        "  join: no earlier result\n"
         "\n"
         "outputs:\n"
         '  greet: {"answer": 42}\n'

@@ -16,6 +16,7 @@ class Stopping(errors.Unavailable):
     """The control plane was asked to stop: a stream ends here, and the run goes on at the next start."""
 
     code = "stopping"
+    exit_code = 1
 
 
 _CLASSES: dict[str, type[errors.ArgosyError]] = {

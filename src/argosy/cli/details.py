@@ -7,10 +7,14 @@ from typing import Any
 
 from argosy.api.views import AttemptView, NodeView, RunView
 from argosy.cli.output import show, table
-from argosy.cli.progress.rows import first_line, metric_parts, node_row
+from argosy.cli.progress.rows import Row, first_line, rows
 from argosy.cli.progress.summary import cause_text, failure_lines, result_text
 from argosy.clock import timestamp_text
 from argosy.units import format_duration, format_memory
+
+_LARGEST_GROUP = 100
+_SECTION_LINES = 50
+_NAMES_SHOWN = 5
 
 
 def run_lines(run: RunView) -> None:
@@ -24,38 +28,50 @@ def run_lines(run: RunView) -> None:
     if run.output is not None:
         show(f"result    {result_text(run.output)}")
     show()
-    table(("NODE", "STATE", "TIME", "DETAIL"), [_node(node) for node in run.nodes])
+    table(("NODE", "STATE", "TIME", "DETAIL"), [_cells(row) for row in rows(run, _LARGEST_GROUP)])
     _section("attempts", _attempts(run))
-    _section("reuse", [f"{node.node}: {node.memo}" for node in run.nodes if node.memo])
+    _section("reuse", _memos(run))
     _section("outputs", [f"{node.node}: {text}" for node in run.nodes if (text := output_text(node.output))])
     failed = [node for node in run.nodes if node.state == "failed"]
     _section("failures", [line for node in failed for line in failure_lines(run, node)])
 
 
 def _section(title: str, lines: list[str]) -> None:
-    if lines:
-        show(f"\n{title}:")
-        for line in lines:
-            show(f"  {line}")
+    if not lines:
+        return
+    show(f"\n{title}:")
+    for line in lines[:_SECTION_LINES]:
+        show(f"  {line}")
+    if len(lines) > _SECTION_LINES:
+        show(f"  ... and {len(lines) - _SECTION_LINES} more; --json prints them all")
 
 
-def _node(node: NodeView) -> tuple[str, ...]:
-    row = node_row(node)
-    seconds = row.seconds(time.time())
-    detail = row.detail
-    if not detail and node.progress is not None:
-        detail = " · ".join(metric_parts(node.progress.metrics))
-    return row.name, node.state, "" if seconds is None else format_duration(seconds), detail
+def _cells(row: Row) -> tuple[str, ...]:
+    seconds = None if row.state == "cached" else row.seconds(time.time())
+    return row.name, row.state, "" if seconds is None else format_duration(seconds), row.detail
+
+
+def _memos(run: RunView) -> list[str]:
+    """Why each node was or was not reused, nodes of one reason together."""
+    nodes: dict[str, list[str]] = {}
+    for node in run.nodes:
+        if node.memo:
+            nodes.setdefault(node.memo, []).append(node.node)
+    return [f"{_some(names)}: {memo}" for memo, names in nodes.items()]
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
 def _attempts(run: RunView) -> list[str]:
     """Every attempt but those that simply succeeded at the first try."""
-    plain = {"succeeded"}
     return [
         f"{node.node} #{attempt.number}: {_attempt(node, attempt)}"
         for node in run.nodes
         for attempt in node.attempts
-        if len(node.attempts) > 1 or attempt.cause not in plain
+        if len(node.attempts) > 1 or attempt.cause != "succeeded"
     ]
 
 

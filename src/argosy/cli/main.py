@@ -13,21 +13,27 @@ from typing import Any
 from click import Abort, ClickException, UsageError
 from click.exceptions import Exit
 
+from argosy.cli import output
 from argosy.errors import ArgosyError, InvalidRequest
 
 INTERRUPTED = 130
 
 
 def main() -> None:
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         # A file name that is not UTF-8 must not keep a message from being printed.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()
-    raise SystemExit(code)
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def _open_missing_streams() -> None:
+    """A caller may close what a command expects to be open: what is written there goes nowhere."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            setattr(sys, name, os.fdopen(descriptor, "w", closefd=False))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,12 +43,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _invoke(arguments or ["--help"])
     except ArgosyError as error:
-        return _fail(error, as_json)
+        return output.fail(error, as_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has read enough.
-        _drop_output()
+        output.drop()
         return 0
     except Exception as error:
         return _on_other(error, as_json)
@@ -55,7 +61,8 @@ def _invoke(arguments: Sequence[str]) -> int:
         with argosy.make_context("argosy", list(arguments)) as context:
             result: Any = argosy.invoke(context)
     except Exit as end:
-        return end.exit_code
+        result = end.exit_code
+    output.flush()
     return result if isinstance(result, int) else 0
 
 
@@ -63,10 +70,10 @@ def _on_other(error: Exception, as_json: bool) -> int:
     if isinstance(error, Abort):
         return INTERRUPTED
     if isinstance(error, ClickException):
-        return _fail(_usage_error(error), as_json)
+        return output.fail(_usage_error(error), as_json)
     from argosy.cli.faults import fault
 
-    return _fail(fault(error), as_json)
+    return output.fail(fault(error), as_json)
 
 
 def _usage_error(error: ClickException) -> ArgosyError:
@@ -75,14 +82,3 @@ def _usage_error(error: ClickException) -> ArgosyError:
     return InvalidRequest(
         error.format_message().rstrip("."), hint=f"'{command} --help' shows how it is called"
     )
-
-
-def _fail(error: ArgosyError, as_json: bool) -> int:
-    # Imported when it is needed: help and version need no JSON.
-    from argosy.cli.output import fail
-
-    return fail(error, as_json)
-
-
-def _drop_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

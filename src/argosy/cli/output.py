@@ -8,22 +8,57 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
-from argosy.api.codec import encode, error_view
 from argosy.errors import ArgosyError
+
+# msgspec is imported where JSON is made: help and version need none.
+
+
+class OutputFailed(ArgosyError):
+    """Standard output takes no more: the message can only go to standard error."""
+
+    code = "output_failed"
 
 
 def document(value: Any) -> None:
     """The one JSON document of a command called with ``--json``."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(msgspec.json.format(encode(value), indent=2) + b"\n")
-    sys.stdout.buffer.flush()
+    import msgspec
+
+    from argosy.api.codec import encode
+
+    raw(msgspec.json.format(encode(value), indent=2) + b"\n")
+
+
+def raw(data: bytes) -> None:
+    flush()
+    with _telling_failures():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def show(text: str = "") -> None:
     """A line of the result."""
-    sys.stdout.write(text + "\n")
+    with _telling_failures():
+        sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    with _telling_failures():
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _telling_failures() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"the output could not be written: {error.strerror}") from error
+
+
+def drop() -> None:
+    """What is still to be written to standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
@@ -34,13 +69,15 @@ def say(text: str) -> None:
 
 def fail(error: ArgosyError, as_json: bool) -> int:
     """Tell of an error in the one way that was asked for; the exit code it means."""
-    if as_json:
+    if isinstance(error, OutputFailed):
+        drop()
+    elif as_json:
         document({"error": _encodable(error)})
-    else:
-        for message, hint in _problems(error):
-            say(f"error: {message}")
-            if hint:
-                say(f"hint: {hint}")
+        return error.exit_code
+    for message, hint in _problems(error):
+        say(f"error: {message}")
+        if hint:
+            say(f"hint: {hint}")
     return error.exit_code
 
 
@@ -49,20 +86,21 @@ def _problems(error: ArgosyError) -> list[tuple[str, str]]:
     problems = error.context.get("problems")
     if not isinstance(problems, list | tuple) or len(problems) < 2:
         return [(error.message, error.hint)]
-    return [
-        (
-            f"{problem['where']}: {problem['message']}" if problem.get("where") else problem["message"],
-            problem.get("hint", ""),
-        )
-        for problem in problems
-    ]
+    return [(_placed(problem), problem.get("hint", "")) for problem in problems]
+
+
+def _placed(problem: dict[str, str]) -> str:
+    where = problem.get("where")
+    return f"{where}: {problem['message']}" if where else problem["message"]
 
 
 def _encodable(error: ArgosyError) -> Any:
+    from argosy.api.codec import encode, error_view
+
     view = error_view(error)
     try:
         encode(view)
-    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
+    except (TypeError, ValueError):
         # A file name that is not UTF-8, or a value of the user's that JSON can not hold.
         return {"code": view.code, "message": _printable(view.message), "hint": _printable(view.hint)}
     return view
@@ -75,7 +113,7 @@ def _printable(text: str) -> str:
 @contextlib.contextmanager
 def stdout_kept_clean() -> Iterator[None]:
     """Whatever prints inside, the user's module while it loads for one, prints on standard error."""
-    sys.stdout.flush()
+    flush()
     kept = os.dup(1)
     os.dup2(2, 1)
     try:

@@ -45,9 +45,8 @@ def ensure_control_plane(home: Home, started: Callable[[], None] = lambda: None)
 
 def _make_folders(home: Home) -> None:
     try:
-        home.root.mkdir(parents=True, exist_ok=True)
-        for folder in (home.run, home.logs):
-            folder.mkdir(exist_ok=True)
+        for folder in (home.root, home.run, home.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(home, error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol, Self
@@ -35,7 +36,6 @@ def run(words: Sequence[str], *, detach: bool, as_json: bool) -> int:
     if detach:
         _tell_detached(started, as_json)
         return 0
-    say(f"run {started.run}")
     try:
         ended = _watch(client, started)
     except KeyboardInterrupt:
@@ -58,18 +58,19 @@ def run(words: Sequence[str], *, detach: bool, as_json: bool) -> int:
 
 def _watch(client: ControlClient, started: RunView) -> RunView:
     last = started
-    with _display() as display:
+    with _display(started.run) as display:
         for view in watch_through_restarts(client, started.run, display.note):
             last = view
             display.update(view)
     return last
 
 
-def _display() -> ProgressDisplay:
-    if sys.stderr.isatty():
+def _display(run: str) -> ProgressDisplay:
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from argosy.cli.progress.live import LiveProgress
 
         return LiveProgress()
+    say(f"run {run}")
     from argosy.cli.progress.plain import PlainProgress
 
     return PlainProgress(say)

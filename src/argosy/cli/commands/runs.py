@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from argosy.api.views import RunSummary, RunView
-from argosy.cli.output import document, say, table
+from argosy.cli.output import document, flush, say, table
 from argosy.cli.output import show as line
 from argosy.client.client import ControlClient
 from argosy.client.resuming import find_run, logs_through_restarts
@@ -61,15 +60,14 @@ def logs(run_id: str, node: str | None, follow: bool) -> None:
     run = find_run(client, run_id)
     if node is not None:
         _require_node(run, node)
-    write = sys.stdout.write
     for entry in logs_through_restarts(client, run.run, node, follow, say):
         attempt = entry.attempt.rpartition(":")[2]
         number = f"#{attempt}" if attempt.isdigit() and attempt != "1" else ""
         rank = f".{entry.rank}" if entry.rank else ""
         prefix = f"{entry.node}{number}{rank} | " if node is None or rank or number else ""
-        write(f"{prefix}{entry.text}\n")
+        line(f"{prefix}{entry.text}")
         if follow:
-            sys.stdout.flush()
+            flush()
 
 
 def _require_node(run: RunView, node: str) -> None:
