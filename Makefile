@@ -40,6 +40,8 @@ check: $(development) ## Lint, formatting, types and the layers of the rooms
 	$(venv)/bin/ruff check $(sources) || failed=ruff; \
 	$(venv)/bin/ruff format --check $(sources) || failed=format; \
 	$(python) -m mypy || failed=mypy; \
+	MYPYPATH=src:bench:examples/fashion_mnist $(python) -m mypy --explicit-package-bases bench examples \
+		|| failed=mypy; \
 	$(venv)/bin/lint-imports --no-logo || failed=layers; \
 	[ -z "$$failed" ]
 

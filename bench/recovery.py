@@ -102,7 +102,7 @@ def wait_for(look: Callable[[], Found | None]) -> Found:
 
 
 def first_step_of_plain_keras() -> float:
-    command = [sys.executable, PLAIN, "--first-step"]
+    command = [sys.executable, str(PLAIN), "--first-step"]
     return seconds(lambda: subprocess.run(command, check=True, capture_output=True))
 
 

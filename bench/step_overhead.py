@@ -30,7 +30,7 @@ ROUNDS = 7
 def argosy_chain(home: Home) -> float:
     """Median milliseconds from one step's end to the next one's."""
     run = home.json("run", WORKFLOWS / "chain.py", "--length", str(LENGTH))
-    ends = sorted(node["ended_at"] for node in run["nodes"])
+    ends: list[float] = sorted(node["ended_at"] for node in run["nodes"])
     return statistics.median(after - before for before, after in itertools.pairwise(ends)) * 1000
 
 

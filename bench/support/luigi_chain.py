@@ -1,5 +1,8 @@
 """``luigi_chain.py FOLDER LENGTH``: the seconds a task takes in a chain of Luigi's, a process for each."""
 
+# mypy: ignore-errors
+# Luigi has no types, and only the environment of the benchmarks has Luigi.
+
 from __future__ import annotations
 
 import logging
@@ -12,7 +15,7 @@ import luigi
 FOLDER, LENGTH = Path(sys.argv[1]), int(sys.argv[2])
 
 
-class AddOne(luigi.Task):  # type: ignore[misc]
+class AddOne(luigi.Task):
     number = luigi.IntParameter()
 
     def requires(self) -> list[luigi.Task]:
