@@ -81,6 +81,14 @@ def test_bad_indentation_and_broken_bytes_are_one_message(project: Any) -> None:
     assert "not text in the encoding" in refusal(path).message
     path.write_bytes(b"x = '\0'\n")
     assert "null bytes" in refusal(path).message
+    path.write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
+    assert "its encoding is iso-8859-1" in refusal(path).message
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_welcome(project: Any) -> None:
+    path = project.root / "flow.py"
+    path.write_bytes(b"\xef\xbb\xbf" + ONE.replace("\n", "\r\n").encode())
+    assert load(path).source_files == {"flow.py": ONE}
 
 
 FAILED = "importing the file failed"

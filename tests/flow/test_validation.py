@@ -76,6 +76,8 @@ GRAPHS: list[tuple[str, Graph, str, str]] = [
         "source",
         "names no snapshot",
     ),
+    ("a workflow that is a path", graph(step("a"), workflow="../a"), "workflow-name", "'../a'"),
+    ("a workflow with a colon", graph(step("a"), workflow="a:b"), "workflow-name", "'a:b'"),
     ("an id with a slash", graph(step("a/b")), "node-id", "can not be the id"),
     ("an id of dots", graph(step("..")), "node-id", "can not be the id"),
     ("an id that is too long", graph(step("a" * 64)), "node-id", "can not be the id"),

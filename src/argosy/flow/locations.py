@@ -8,7 +8,8 @@ from pathlib import Path
 from types import FrameType, FunctionType, TracebackType
 from typing import NamedTuple
 
-_ROOM = str(Path(__file__).parent)
+_ROOM = f"{Path(__file__).parent}{os.sep}"
+_ARGOSY = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 class Location(NamedTuple):
@@ -54,7 +55,7 @@ def raised_at(trace: TracebackType | None, root: Path) -> Location | None:
     found = None
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if Path(file).is_relative_to(root) and not file.startswith(_ROOM):
+        if Path(file).is_relative_to(root) and not file.startswith(_ARGOSY):
             found = Location(file, trace.tb_lineno)
         trace = trace.tb_next
     return found

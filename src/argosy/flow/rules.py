@@ -24,6 +24,7 @@ from argosy.flow.graph import (
 from argosy.flow.naming import NODE_ID
 from argosy.flow.types import Type
 
+_WORKFLOW_NAME = re.compile(r"\w[\w-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -78,6 +79,16 @@ def source_has_a_name(subject: Subject) -> Iterator[Problem]:
             "source",
             f"the source {source.digest[:80]!r} of module {source.module[:80]!r} names no snapshot",
             "send what `argosy graph FILE --format json` prints",
+        )
+
+
+def workflow_has_a_name(subject: Subject) -> Iterator[Problem]:
+    # Runs are named after their workflow, and folders after runs.
+    if not _WORKFLOW_NAME.fullmatch(subject.graph.workflow):
+        yield Problem(
+            "workflow-name",
+            f"{subject.graph.workflow[:80]!r} can not be the name of a workflow",
+            "use up to 63 letters, digits, '-' and '_', as in @workflow(name='nightly-training')",
         )
 
 
@@ -218,6 +229,7 @@ def output_is_there(subject: Subject) -> Iterator[Problem]:
 GRAPH_RULES = (
     version_is_known,
     source_has_a_name,
+    workflow_has_a_name,
     there_are_nodes,
     ids_are_safe,
     ids_are_unique,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import io
 import sys
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +161,9 @@ def _candidates(binding: Import) -> Iterator[str]:
 def read_source(path: Path) -> str:
     """The text of a Python file. Raises InvalidRequest when it can not be read or decoded."""
     try:
-        return importlib.util.decode_source(path.read_bytes())
+        data = path.read_bytes()
+        text = importlib.util.decode_source(data)
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     except OSError as error:
         raise InvalidRequest(
             f"{path} can not be read: {error.strerror}", hint="check the path and its permissions"
@@ -168,6 +172,12 @@ def read_source(path: Path) -> str:
         raise InvalidRequest(
             f"{path} is not text in the encoding it declares: {error}", hint="save the file as UTF-8"
         ) from None
+    if encoding not in ("utf-8", "utf-8-sig") and not text.isascii():
+        # A snapshot is written as UTF-8: Python would read it wrongly by what its first line says.
+        raise InvalidRequest(
+            f"{path} says that its encoding is {encoding}", hint="save it as UTF-8 and drop the coding line"
+        )
+    return text
 
 
 def snapshot_digest(texts: dict[str, str]) -> str:

@@ -3,62 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from argosy.errors import InvalidGraph, Problem
 from argosy.flow.annotations import Refused, output_name
-from argosy.flow.graph import (
-    Argument,
-    Arriving,
-    CodeIdentity,
-    Collection,
-    Graph,
-    Literal,
-    Node,
-    NodeId,
-    Reference,
-    ServiceNode,
-    StepNode,
-)
+from argosy.flow.drafts import Draft, StepFacts, assemble
+from argosy.flow.graph import Argument, Arriving, CodeIdentity, Collection, Graph, Literal, NodeId, Reference
 from argosy.flow.locations import Location, caller, definition
-from argosy.flow.naming import assign_ids, base_name, labels
+from argosy.flow.naming import base_name
 from argosy.flow.origin import Origin
 from argosy.flow.services import ArrivingList
-from argosy.flow.signatures import Types, plain, types_of
+from argosy.flow.signatures import plain, types_of
 from argosy.flow.standin import StandIn, index_of, trace_of
 from argosy.flow.steps import Step
 from argosy.flow.values import shown, to_json
 
 MOST_NODES = 100_000
 _FAULTY = Literal(None)
-
-
-@dataclass(slots=True)
-class StepFacts:
-    """What is the same for every node of one step."""
-
-    module: str
-    output: str
-    types: Types
-    code: CodeIdentity
-    preload: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Draft:
-    """A node whose id is not known yet: references hold the numbers of drafts, as texts."""
-
-    base: str
-    name: str
-    location: Location
-    arguments: dict[str, Argument]
-    explicit_id: str | None = None
-    step: Step[..., Any] | None = None
-    map_over: str | None = None
-    faulty: set[str] = field(default_factory=set)
-    service: tuple[str, tuple[int, int], str] = ("", (1, 1), "")
 
 
 class Trace:
@@ -241,74 +203,10 @@ class Trace:
 
     def finish(self, workflow: str, parameters: dict[str, Any], output: Argument) -> Graph:
         """The graph of everything that was called."""
-        ids = assign_ids([draft.base for draft in self.drafts], [draft.explicit_id for draft in self.drafts])
-        names = {NodeId(str(index)): node_id for index, node_id in enumerate(ids)}
         for draft in self.drafts:
-            draft.arguments = {key: _renamed(value, names) for key, value in draft.arguments.items()}
-        texts = self._labels()
-        nodes = tuple(
-            self._node(draft, node_id, text)
-            for draft, node_id, text in zip(self.drafts, ids, texts, strict=True)
-        )
-        return Graph(workflow, self.origin.reference, parameters, nodes, _renamed(output, names))
-
-    def _labels(self) -> list[str]:
-        groups: dict[str, list[int]] = {}
-        for index, draft in enumerate(self.drafts):
-            groups.setdefault(draft.base, []).append(index)
-        texts = [""] * len(self.drafts)
-        for members in groups.values():
-            for index, text in zip(members, labels([self.drafts[i].arguments for i in members]), strict=True):
-                texts[index] = text if self.drafts[index].step else self.drafts[index].service[0]
-        return texts
-
-    def _node(self, draft: Draft, node_id: NodeId, label: str) -> Node:
-        file = "" if draft.location.file == self.origin.reference.file else draft.location.file
-        if draft.step is None:
-            name, replicas, aggregate = draft.service
-            models = draft.arguments["models"]
-            return ServiceNode(
-                id=node_id,
-                service=name,
-                models=models,
-                replicas=replicas,
-                aggregate=aggregate,
-                label=label,
-                line=draft.location.line,
-                file=file,
-            )
-        return self._step_node(draft, draft.step, node_id, label, file)
-
-    def _step_node(
-        self, draft: Draft, step: Step[..., Any], node_id: NodeId, label: str, file: str
-    ) -> StepNode:
-        facts = self.facts(step)
-        options = step.options
-        takes = {name: str(type) for name, type in facts.types.parameters.items()}
-        # What is wrong with an argument has been said: no rule needs to look at it again.
-        takes.update(dict.fromkeys(draft.faulty & takes.keys(), "Any"))
-        return StepNode(
-            id=node_id,
-            step=step.name,
-            module=facts.module,
-            function=step.function_name,
-            arguments=draft.arguments,
-            output=facts.output,
-            code=facts.code,
-            label=label,
-            resources=options.resources.request(),
-            gang=options.gang.rule(),
-            retry=options.retry.rule(),
-            memoize=options.memoize.rule() if options.memoize else None,
-            timeout_seconds=options.timeout_seconds,
-            map_over=draft.map_over,
-            preload=facts.preload,
-            line=draft.location.line,
-            priority=options.priority,
-            file=file,
-            parameters=takes,
-            returns=str(facts.types.returns),
-        )
+            if draft.step is not None:
+                self.facts(draft.step)
+        return assemble(workflow, parameters, output, self)
 
 
 def _replica_range(replicas: object) -> tuple[int, int] | None:
@@ -331,18 +229,6 @@ def _holds_stand_in(value: Any) -> bool:
     if kind is dict:
         return any(_holds_stand_in(item) for pair in value.items() for item in pair)
     return kind in (list, tuple) and any(_holds_stand_in(item) for item in value)
-
-
-def _renamed(argument: Argument, names: Mapping[NodeId, NodeId]) -> Argument:
-    match argument:
-        case Literal():
-            return argument
-        case Reference(node):
-            return Reference(names[node])
-        case Collection(items):
-            return Collection(tuple(_renamed(item, names) for item in items))
-        case Arriving(items):
-            return Arriving(tuple(Reference(names[item.node]) for item in items))
 
 
 def _hidden(step: Step[..., Any], where: str) -> Problem | None:

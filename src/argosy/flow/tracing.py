@@ -35,9 +35,6 @@ def trace_workflow(workflow: Workflow[..., Any], values: dict[str, Any]) -> Grap
                 where,
             )
         )
-    for draft in trace.drafts:
-        if draft.step is not None:
-            trace.facts(draft.step)
     graph = trace.finish(workflow.name, values, output)
     problems = [*trace.problems, *find_problems(graph), *_wrong_output(workflow, graph, where)]
     if problems:

@@ -21,7 +21,7 @@ from argosy.flow.signatures import (
     signature_of,
     types_of,
 )
-from argosy.flow.types import Either, ListOf, Plain, Type, conforms, describe, is_json, parse_type
+from argosy.flow.types import Choice, Either, ListOf, Plain, Type, conforms, describe, is_json, parse_type
 from argosy.flow.values import parse_text, shown, to_json
 
 if TYPE_CHECKING:
@@ -264,6 +264,8 @@ def _example(type: Type) -> str:
             return "a text"
         case ListOf():
             return "a list: a,b,c or a JSON array"
+        case Choice(values):
+            return f"one of {', '.join(map(str, values))}"
         case Either(members):
             return " or ".join(dict.fromkeys(map(_example, members)))
         case _:
