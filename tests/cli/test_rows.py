@@ -81,7 +81,7 @@ def test_what_matters_least_is_left_out_when_rows_do_not_fit() -> None:
 def test_plain_progress_tells_a_change_once_and_a_group_once_a_second() -> None:
     said: list[str] = []
     now = [0.0]
-    progress = PlainProgress(said.append, lambda: now[0])
+    progress = PlainProgress(said.append, lambda: now[0], lambda: 107.5)
     group = [node(f"train-{index}", "running", started_at=100.0) for index in range(13)]
     for done in range(3):
         ended = [
@@ -92,19 +92,19 @@ def test_plain_progress_tells_a_change_once_and_a_group_once_a_second() -> None:
     assert len(said) == 1
     now[0] = 1.0
     progress.update(run(*ended, *group[2:]))
-    assert said[-1] == "   +0.0s  train ×13: running, 11 running · 2 done"
+    assert said[-1] == "   +7.5s  train ×13: running, 11 running · 2 done"
 
 
 def test_plain_progress_tells_each_epoch_and_each_new_attempt() -> None:
     said: list[str] = []
-    progress = PlainProgress(said.append)
+    progress = PlainProgress(said.append, now=lambda: 101.0)
     for number, epoch in ((1, 1), (1, 1), (1, 2), (2, 1)):
         attempts = [AttemptView("a", number, "running", 1)]
         progress.update(run(node("train", "running", progress=Progress(epoch=epoch), attempts=attempts)))
     assert [line.strip() for line in said] == [
         "train: running, epoch 1",
-        "train: running, epoch 2",
-        "train: running, attempt 2 · epoch 1",
+        "+1.0s  train: running, epoch 2",
+        "+1.0s  train: running, attempt 2 · epoch 1",
     ]
 
 

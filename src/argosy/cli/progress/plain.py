@@ -15,9 +15,15 @@ _GROUP_INTERVAL = 1.0
 class PlainProgress:
     """Says what changed since the last view. Of a group, whose counts change all the time, once a second."""
 
-    def __init__(self, say: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._say = say
         self._monotonic = monotonic
+        self._now = now
         self._last: dict[str, tuple[object, ...]] = {}
         self._said_at: dict[str, float] = {}
 
@@ -30,8 +36,15 @@ class PlainProgress:
     def update(self, run: RunView) -> None:
         over = run.state != "running"
         for row in rows(run):
+            known = row.name in self._last and self._last[row.name][0] == row.state
             if self._is_news(row, over):
-                self._say(_line(row, run))
+                self._say(_line(row, run, self._moment(row, known)))
+
+    def _moment(self, row: Row, known: bool) -> float | None:
+        """When the news happened: a row that went on running says it now."""
+        if row.ended_at is not None:
+            return row.ended_at
+        return self._now() if known and row.state == "running" else row.started_at
 
     def note(self, text: str) -> None:
         self._say(text)
@@ -54,8 +67,7 @@ class PlainProgress:
         return not (first and row.state == "waiting")
 
 
-def _line(row: Row, run: RunView) -> str:
-    moment = row.ended_at if row.ended_at is not None else row.started_at
+def _line(row: Row, run: RunView, moment: float | None) -> str:
     text = f"{row.name}: {row.state}"
     if row.ended_at is not None and row.state in ("succeeded", "failed", "cancelled"):
         seconds = row.seconds(row.ended_at)
