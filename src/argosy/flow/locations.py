@@ -23,8 +23,7 @@ class Location(NamedTuple):
 
     def within(self, root: Path) -> Location:
         """The same line, its file relative to ``root`` when it is in there."""
-        path = Path(self.file)
-        return Location(path.relative_to(root).as_posix(), self.line) if path.is_relative_to(root) else self
+        return self._replace(file=self.file.removeprefix(f"{root}{os.sep}"))
 
 
 NOWHERE = Location("", 0)
