@@ -14,7 +14,7 @@ from argosy.runtime.protocol import AttemptSpec, Cause, Ended, Started, StepCall
 
 from .world import World, inline, run
 
-CODE = '''
+CODE = """
 import ctypes, os, sys, threading, time
 import numpy
 import argosy as ar
@@ -110,7 +110,7 @@ def prints_binary():
     os.write(1, b"\\xff\\xfe\\n")
     print("\\udcff ü")
     return 1
-'''
+"""
 HELPER = """
 def check(number):
     if number < 0:
@@ -128,11 +128,30 @@ class Row:
 
 ROWS = {
     name: Row(name)
-    for name in (
-        "random_numbers lingers at_exit forks raises raises_deep raises_from raises_unspeakable interrupted "
-        "exits_3 exits_0 exits_with_text vanishes vanishes_4 segfaults aborts killed closes_output "
-        "closes_everything wrong_type out_of_memory prints_binary"
-    ).split()
+    for name in [
+        "random_numbers",
+        "lingers",
+        "at_exit",
+        "forks",
+        "raises",
+        "raises_deep",
+        "raises_from",
+        "raises_unspeakable",
+        "interrupted",
+        "exits_3",
+        "exits_0",
+        "exits_with_text",
+        "vanishes",
+        "vanishes_4",
+        "segfaults",
+        "aborts",
+        "killed",
+        "closes_output",
+        "closes_everything",
+        "wrong_type",
+        "out_of_memory",
+        "prints_binary",
+    ]
 } | {
     "add": Row("add", {"x": inline(20), "y": inline(22)}),
     "decorated": Row("decorated", {"x": inline(21)}),

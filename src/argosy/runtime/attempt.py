@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -191,6 +192,13 @@ class Attempt:
         except OSError:
             return 0
 
+    def _cut_logs(self) -> None:
+        """What was written between two looks is over the limit too."""
+        for seat in self._seats:
+            if self._written(seat) > self.spec.output_limit:
+                with contextlib.suppress(OSError):
+                    os.truncate(self._log(seat), self.spec.output_limit)
+
     def _over_output(self, seat: Seat) -> None:
         limit = format_memory(self.spec.output_limit)
         message = f"wrote more than {limit} to its log"
@@ -266,6 +274,8 @@ class Attempt:
             timer.cancel()
         if self._ports:
             self._ports.release()
+        if self._finish.outcome.cause is Cause.OUTPUT_LIMIT:
+            self._cut_logs()
         self._host.remove_folder(self.spec.directory)
         outcome: Outcome = msgspec.structs.replace(self._finish.outcome, peak_memory=max(0, self._peak))
         ended = RawEnded(*self.key, outcome, time.time(), self._finish.output)

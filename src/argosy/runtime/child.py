@@ -66,6 +66,8 @@ def run(descriptor: int, home: str, launcher: int, captured: int) -> None:
         _reseed()
         code = _work(channel, go, home, captured)
         _leave()
+    except BrokenPipeError:
+        pass  # the launcher is gone, or has no use for this process any more
     except BaseException as error:
         with contextlib.suppress(BaseException):
             sys.stderr.write(f"{type(error).__name__}: {error}\n")

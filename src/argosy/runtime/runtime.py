@@ -19,10 +19,7 @@ from argosy.runtime.protocol import (
     Cause,
     Ended,
     Outcome,
-    Reported,
     RuntimeEvent,
-    Sampled,
-    Started,
 )
 
 Key = tuple[AttemptId, int]
@@ -37,9 +34,10 @@ _LOST = "the process that held it was killed"
 class Runtime:
     """Starts, stops and hears of attempts. Everything is called in one asyncio loop.
 
-    ``on_event`` is called in that loop, never inside :meth:`launch`, :meth:`stop` or :meth:`acknowledge`.
-    An :class:`Ended` comes again after each reconnection until it is acknowledged; when the launcher itself
-    is killed, every attempt it had ends as LOST and another launcher is started.
+    ``on_event`` is called in that loop, from its first turn after :meth:`start` has returned, never inside
+    another method. After each connection a :class:`Started` and the newest ``listening`` report of all that
+    lives come again, and every :class:`Ended` that was not acknowledged. When the launcher itself is killed,
+    every attempt it had ends as LOST and another launcher is started.
     """
 
     def __init__(self, home: Home, on_event: Callable[[RuntimeEvent], None]) -> None:
@@ -49,6 +47,7 @@ class Runtime:
         self._outgoing: list[bytes] = []
         self._queued: set[Key] = set()
         self._held: set[Key] = set()
+        self._early: list[RuntimeEvent] | None = []
         self._flush_due: asyncio.Handle | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._leaving = False
@@ -61,7 +60,8 @@ class Runtime:
         """
         self._leaving = False
         inventory = await self._connect()
-        self._held |= _living(inventory)
+        # The caller learns what there is before it hears what became of it.
+        asyncio.get_running_loop().call_soon(self._open)
         return frozenset(_living(inventory) | set(inventory.ended))
 
     def launch(self, spec: AttemptSpec) -> None:
@@ -139,12 +139,23 @@ class Runtime:
             self._leaving = True
             return
         if isinstance(answer, frames.Inventory):
+            for started in answer.started:
+                self._tell(started)
             return
         if isinstance(answer, Ended):
             self._held.discard((answer.attempt, answer.token))
         self._tell(answer)
 
-    def _tell(self, event: Started | Reported | Sampled | Ended) -> None:
+    def _open(self) -> None:
+        """Deliver what has come so far, and from here on everything as it comes."""
+        early, self._early = self._early or [], None
+        for event in early:
+            self._tell(event)
+
+    def _tell(self, event: RuntimeEvent) -> None:
+        if self._early is not None:
+            self._early.append(event)
+            return
         try:
             self._on_event(event)
         except Exception:
@@ -153,6 +164,7 @@ class Runtime:
     # Connection
 
     async def _connect(self) -> frames.Inventory:
+        """Find or start the launcher. What was held and is not there any more is lost."""
         deadline = time.monotonic() + _CONNECT_SECONDS
         while True:
             starting.collect()
@@ -161,6 +173,9 @@ class Runtime:
             connected = await self._try_to_connect()
             if connected is not None:
                 self._connection, inventory = connected
+                living = _living(inventory)
+                self._lose(self._held - living - set(inventory.ended))
+                self._held |= living
                 self._flush()
                 return inventory
             if time.monotonic() > deadline:
@@ -204,13 +219,12 @@ class Runtime:
         delay = 0.05
         while True:
             try:
-                inventory = await self._connect()
+                await self._connect()
             except ArgosyError as error:
                 _LOG.error("%s", error.message)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
             else:
-                self._lose(self._held - _living(inventory) - set(inventory.ended) - self._queued)
                 return
 
     def _lose(self, keys: set[Key]) -> None:

@@ -53,6 +53,8 @@ def run(commands: int, key: TemplateKey, context: Context) -> None:
         gc.disable()
         channel.send(msgspec.json.encode(Ready(os.getpid(), unfit)))
         _serve(channel, key, context, captured)
+    except BrokenPipeError:
+        pass  # the launcher is gone
     except BaseException as error:
         _say_why(error)
     finally:
