@@ -2,81 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from argosy.artifacts.reference import ArtifactReference
-from argosy.clock import SystemClock
-from argosy.home import Home
-from argosy.metadata.store import MetadataStore
-from argosy.runtime.runtime import Runtime
-from argosy.serve.deployment import Deployment, ModelReference, ServiceChange
+from argosy.serve.deployment import Deployment, ModelReference
 from argosy.serve.http_client import Client
-from argosy.serve.manager import ServiceManager
 
 from .harness import Load, asynchronous, until
 from .models import expected, make_model, pixels, predict_body
+from .planes import plane
 from .stage import free_port
 
 pytestmark = pytest.mark.slow
 
 BODY = predict_body(pixels()[0])
-
-
-class Plane:
-    """What a control plane is made of, as far as services go."""
-
-    def __init__(self, root: Path, port: int) -> None:
-        self.root = root
-        home = Home(root / "home")
-        for folder in (home.run, home.logs, home.work):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.changes: list[ServiceChange] = []
-        self.store = MetadataStore.open(home.database)
-        self.runtime = Runtime(home, lambda event: self.manager.on_event(event))
-        self.manager = ServiceManager(
-            home, self.runtime, self.store, self._path, self.changes.append, SystemClock(), port
-        )
-
-    async def start(self) -> None:
-        await self.manager.start(await self.runtime.start())
-
-    async def answer(self) -> ServiceChange:
-        return await until(lambda: next((one for one in self.changes if one.run), None), "the answer")
-
-    async def ready(self, service: str) -> None:
-        await until(
-            lambda: any((one.name, one.state) == (service, "ready") for one in self.manager.views()),
-            f"{service} to be ready",
-        )
-
-    def pids(self, member: int = 0) -> list[int]:
-        return [one.pid or 0 for one in self.manager.views()[0].members[member].replicas]
-
-    def _path(self, reference: ArtifactReference) -> Path:
-        return self.root / "models" / reference.digest
-
-
-@asynccontextmanager
-async def plane(root: Path, port: int, *, last: bool) -> AsyncIterator[Plane]:
-    made = Plane(root, port)
-    await made.start()
-    try:
-        yield made
-    except BaseException:
-        last = True
-        raise
-    finally:
-        await made.manager.close()
-        await (made.runtime.shut_down() if last else made.runtime.detach())
-        made.store.close()
 
 
 def _deployment(root: Path) -> Deployment:
@@ -118,6 +66,33 @@ async def test_an_ensemble_lives_through_kills_and_a_new_control_plane(tmp_path:
         mean = (expected(1, images) + expected(2, images)) / 2
         np.testing.assert_allclose(json.loads(response.body)["predictions"], mean, rtol=1e-4, atol=1e-7)
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(
+    "crash_point", ["services.stored:2", "services.published:2", "services.stored:6", "services.published:12"]
+)
+@asynchronous
+async def test_a_control_plane_killed_while_it_deploys_has_a_successor_that_finishes(
+    tmp_path: Path, crash_point: str
+) -> None:
+    port = free_port()
+    deployment = tmp_path / "deployment.json"
+    deployment.write_bytes(msgspec.json.encode(_deployment(tmp_path)))
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", f"{__package__}.deploying", str(tmp_path), str(port), str(deployment)),
+        env={**os.environ, "ARGOSY_CRASH_POINT": crash_point, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await killed.communicate()
+    assert (killed.returncode, output) == (-signal.SIGKILL, b"")
+    async with plane(tmp_path, port, last=True) as successor:
+        await successor.ready("digits")
+        assert (await successor.answer()).state == "ready"
+        client = Client(port)
+        response = await client.request("POST", "/v1/models/digits:predict", BODY, timeout_seconds=10)
+        client.close()
+        assert response.status == 200
 
 
 @asynchronous

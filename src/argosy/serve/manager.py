@@ -14,6 +14,7 @@ import msgspec
 
 from argosy.artifacts.reference import ArtifactReference
 from argosy.clock import Clock
+from argosy.crash_points import pass_crash_point
 from argosy.errors import ArgosyError, NotFound
 from argosy.home import Home
 from argosy.metadata.records import ServiceRecord
@@ -187,7 +188,9 @@ class ServiceManager:
         state, commands = decide(before, event, self._settings)
         self._store(before, state, must=isinstance(event, DeployRequested | DeleteRequested))
         self._state = state
+        pass_crash_point("services.stored")
         self._publish()
+        pass_crash_point("services.published")
         for command in commands:
             self._carry_out(command)
         self._probe()

@@ -44,7 +44,7 @@ def cluster(name: str, endpoints_folder: str) -> Json:
         "common_lb_config": {
             # With nearly all replicas unhealthy the checks are more likely wrong than the replicas.
             "healthy_panic_threshold": {"value": 25},
-            # By default Envoy collects changes of health for a second, and meanwhile chooses the dead replica.
+            # By default Envoy collects changes of health for a second: meanwhile it chooses the dead replica.
             "update_merge_window": duration(0),
         },
         "typed_extension_protocol_options": _protocol_options(),
