@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from argosy.artifacts.reference import Inline, Value, references
+from argosy.artifacts.reference import Inline, Stored, Value, references
 from argosy.engine.commands import LookUpMemo, ReadList, Remember
 from argosy.engine.events import MapExpanded, MapRefused, MemoFound, MemoMissed
 from argosy.engine.memo import explain_expiry, explain_hit, explain_miss
@@ -64,7 +64,10 @@ def _judge(command: LookUpMemo, memo: MemoRecord, artifacts: Artifacts, now: flo
 
 
 def read_list(command: ReadList, artifacts: Artifacts, now: float) -> MapExpanded | MapRefused:
-    """The items of a stored list, or why there are none."""
+    """The items of a stored JSON list, or why there are none. Nothing else is read: it may be code."""
+    if isinstance(command.value, Stored) and command.value.reference.type != "json":
+        reason = f"map needs a list, got an artifact of type {command.value.reference.type}"
+        return MapRefused(now, command.node, reason)
     try:
         value = artifacts.get(command.value)
     except Unavailable:

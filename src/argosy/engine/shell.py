@@ -133,7 +133,7 @@ class Engine:
                 self.telemetry.reported(event)
                 self._flush_soon()
                 if run in self.runs:
-                    self._on_change(run)
+                    self._show(run)
             case Sampled():
                 self.telemetry.sampled(event)
                 self._flush_soon()
@@ -350,7 +350,13 @@ class Engine:
             elif not self._closed:
                 self._outside.carry_out(live.plan, command)
         for run in turn.changed:
+            self._show(run)
+
+    def _show(self, run: str) -> None:
+        try:
             self._on_change(run)
+        except Exception:
+            _LOG.exception("a change of run %s could not be shown", run)
 
     # Telemetry and other rows nobody waits for.
 
