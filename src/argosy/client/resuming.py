@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from argosy import errors
 from argosy.api.views import LogLine, RunView
-from argosy.client.bootstrap import ensure_control_plane
+from argosy.client.bootstrap import START_SECONDS, ensure_control_plane
 from argosy.client.client import ControlClient, SeenLines
 from argosy.client.transport import ConnectionLost, NotRunning, connectable
 from argosy.home import Home
@@ -55,19 +55,20 @@ def logs_through_restarts(
             if not follow:
                 raise
             say("the control plane went away; waiting for it")
-            if not _wait(client.home):
+            # Whoever started it may take as long as a start may take.
+            if not _wait(client.home, START_SECONDS):
                 raise
 
 
 def _bring_back(home: Home, say: Say) -> None:
     say("the control plane went away; waiting for it (the run is recorded and goes on)")
-    if not _wait(home):
+    if not _wait(home, PATIENCE_SECONDS):
         ensure_control_plane(home, started=lambda: say("starting the control plane again"))
     say("the control plane is back")
 
 
-def _wait(home: Home) -> bool:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _wait(home: Home, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while not connectable(home):
         if time.monotonic() > deadline:
             return False
