@@ -13,6 +13,8 @@ _MEMORY_FACTORS = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
 _DURATION_FACTORS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+# Three thousand years, or as many units of memory: what is beyond is a slip of the pen.
+_LARGEST = 1e11
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(k|M|G|T|Ki|Mi|Gi|Ti)?B?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _CPU = re.compile(r"(\d+(?:\.\d+)?)(m)?")
@@ -23,7 +25,7 @@ def parse_memory(text: str | int) -> int:
     if isinstance(text, int) and not isinstance(text, bool) and text > 0:
         return text
     match = _MEMORY.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) < _LARGEST:
         raise InvalidRequest(
             f"memory {text!r} is not a size",
             hint="write a number with a unit, such as '512Mi' or '2Gi'",
@@ -48,16 +50,17 @@ def parse_duration(value: str | int | float | timedelta) -> timedelta:
     """The duration of ``300ms``, ``30s``, ``5m``, ``2h``, ``14d``, ``2w``; a number is seconds."""
     if isinstance(value, timedelta) and value > timedelta(0):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e11:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST:
         return timedelta(seconds=value)
     parts = _DURATION.findall(value) if isinstance(value, str) else []
     whole = "".join(number + unit for number, unit in parts)
-    if not parts or whole != re.sub(r"\s", "", str(value)):
+    seconds = sum(float(n) * _DURATION_FACTORS[unit] for n, unit in parts)
+    if not 0 < seconds < _LARGEST or whole != re.sub(r"\s", "", str(value)):
         raise InvalidRequest(
             f"duration {value!r} is not a length of time",
             hint="write a number with a unit, such as '30s', '5m', '2h' or '14d'",
         )
-    return timedelta(seconds=sum(float(n) * _DURATION_FACTORS[unit] for n, unit in parts))
+    return timedelta(seconds=seconds)
 
 
 def format_memory(size: int) -> str:
