@@ -75,14 +75,14 @@ class WatchedStore:
         self.writes = 0
         self.dead = False
         self._store = store
-        self._plan = plan
+        self.plan = plan
         self._on_crash = on_crash
 
     def write(self, records: Iterable[Record]) -> None:
         rows = list(records)
         self._check()
         self.writes += 1
-        match self._plan(self.writes):
+        match self.plan(self.writes):
             case "unavailable":
                 raise Unavailable("the disk is full")
             case "crash before":
@@ -241,38 +241,50 @@ class Machine:
         self.loop = JumpingLoop(self.clock)
         self.changed = asyncio.Event()
         self.crashed = False
+        self.starts = 0
         self.plan: Callable[[int], str] = lambda _: ""
+        self.plans: Callable[[], Callable[[int], str]] | None = None
+        self.on_crash: Callable[[], Any] = lambda: None
 
     def close(self) -> None:
         self.loop.close()
         self.store.close()
         assert self.loop.faults == []
 
-    def engine(self) -> Engine:
-        """Another control plane, up and recovered."""
+    def build(self) -> Engine:
+        """Another control plane, not recovered yet."""
         self.crashed = False
-        self.watched = WatchedStore(self.store, self.plan, self._on_crash)
-        queue = JobQueue(Capacity(self.cores, 2**40))
+        self.starts += 1
+        self.watched = WatchedStore(self.store, self.plans() if self.plans else self.plan, self._on_crash)
+        self.plan = lambda _: ""
         engine = Engine(
             self.home,
             self.watched,
             self.artifacts,
-            queue,
+            JobQueue(Capacity(self.cores, 2**40)),
             self.launcher,
             self.services,
             self.clock,
             lambda _: self.changed.set(),
         )
         self.services.listener = engine
-        engine.recover(self.launcher.connect(engine))
         return engine
+
+    def die(self) -> None:
+        """The control plane is gone between two commits."""
+        self.watched.dead = True
+        self._on_crash()
+
+    def crash_at_next(self, where: str) -> None:
+        """The control plane will be gone at its next commit."""
+        self.watched.plan = lambda _: where
 
     def _on_crash(self) -> None:
         self.crashed = True
-        self.plan = lambda _: ""
         self.launcher.disconnect()
         self.services.listener = None
         self.changed.set()
+        self.on_crash()
 
     def play(self, body: Callable[[], Any]) -> Any:
         """Run a coroutine function to its end in the jumping loop."""
@@ -309,10 +321,21 @@ class Machine:
         """A control plane that is up: started as often as it takes."""
         while True:
             try:
-                engine = self.engine()
+                engine = self.build()
+                engine.recover(self.launcher.connect(engine))
             except Crash:
                 continue
             return engine
+
+    def resume(self) -> None:
+        """A control plane on what is there, until every run has ended."""
+
+        async def body() -> None:
+            engine = await self.start()
+            await self.settle(engine)
+            engine.close()
+
+        self.play(body)
 
     def run_more(self, run: str, graph: Graph) -> None:
         """One more run, on a control plane of its own."""
