@@ -2,143 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import msgspec
 import pytest
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from argosy.artifacts.reference import ArtifactReference
 from argosy.errors import InvalidRequest
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.deployment import Deployment, ModelReference, checked
+from argosy.serve.deployment import Deployment, checked
 from argosy.serve.events import (
     Acknowledge,
-    Adopted,
     AnswerAsker,
     DeleteRequested,
-    DeployRequested,
-    GatewayAnswered,
     ProcessEnded,
     ReplicaListening,
     RevisionAnswered,
-    ServeCommand,
-    ServeEvent,
     StartGateway,
     StartReplica,
     StopProcess,
-    Ticked,
 )
-from argosy.serve.lifecycle import decide
 from argosy.serve.state import (
     GATEWAY_ATTEMPT,
     GatewayPhase,
-    Replica,
     ReplicaPhase,
-    RevisionPhase,
-    ServeState,
-    Service,
-    Settings,
-    all_replicas,
     next_due,
 )
-from argosy.serve.summary import summarize, view
-from argosy.serve.topology import probes, topology
+from argosy.serve.summary import view
+from argosy.serve.topology import topology
 
-Kind = TypeVar("Kind", bound=ServeCommand)
-
-SETTINGS = Settings()
-
-
-def deployment(*models: str, service: str = "fashion", replicas: int = 1, run: str = "run-1") -> Deployment:
-    references = tuple(
-        ModelReference(name, ArtifactReference(f"digest-{name}", "model", 1)) for name in models
-    )
-    return Deployment(service, references, (replicas, 4), "mean", run, "serve")
-
-
-class World:
-    """A state, the events that led to it, and processes that do what they are told."""
-
-    def __init__(self, state: ServeState | None = None) -> None:
-        self.state = state or ServeState()
-        self.time = 1000.0
-        self.commands: list[ServeCommand] = []
-        self.alive: dict[AttemptId, int] = {}
-
-    def feed(self, event: ServeEvent) -> list[ServeCommand]:
-        self.state, commands = decide(self.state, event, SETTINGS)
-        self.commands += commands
-        for command in commands:
-            if isinstance(command, StartReplica):
-                self.alive[command.replica.attempt] = command.replica.token
-            elif isinstance(command, StartGateway):
-                self.alive[GATEWAY_ATTEMPT] = command.token
-        return list(commands)
-
-    def deploy(self, *models: str, **options: object) -> list[ServeCommand]:
-        return self.feed(DeployRequested(self.time, deployment(*models, **options)))  # type: ignore[arg-type]
-
-    def listen(self, *attempts: str, port: int = 5000) -> None:
-        for number, attempt in enumerate(attempts or [str(one) for one in self._starting()]):
-            token = self.alive[AttemptId(attempt)]
-            self.feed(ReplicaListening(self.time, AttemptId(attempt), token, port + number))
-
-    def end(self, attempt: str, reason: str = "it was killed by signal 9") -> list[ServeCommand]:
-        token = self.alive.pop(AttemptId(attempt))
-        return self.feed(ProcessEnded(self.time, AttemptId(attempt), token, reason))
-
-    def answer_probes(self) -> None:
-        while wanted := sorted(probes(self.state)):
-            probe = wanted[0]
-            if probe.service:
-                event: ServeEvent = RevisionAnswered(self.time, probe.service, probe.revision, probe.public)
-            else:
-                event = GatewayAnswered(self.time, probe.token)
-            self.feed(event)
-
-    def tick(self, seconds: float = 0.0) -> list[ServeCommand]:
-        self.time += seconds
-        return self.feed(Ticked(self.time))
-
-    def end_stopped(self) -> None:
-        """Whatever was told to stop does."""
-        for _ in range(10):
-            for _, _, replica in tuple(all_replicas(self.state)):
-                if replica.phase is ReplicaPhase.STOPPING and replica.attempt in self.alive:
-                    self.end(replica.attempt, "stopped")
-
-    def serve(self, *models: str, **options: object) -> None:
-        self.deploy(*models, **options)
-        self.listen()
-        self.answer_probes()
-
-    def said(self, kind: type[Kind]) -> list[Kind]:
-        return [command for command in self.commands if isinstance(command, kind)]
-
-    @property
-    def service(self) -> Service:
-        return self.state.services["fashion"]
-
-    def phases(self) -> dict[int, str]:
-        return {revision.number: revision.phase.value for revision in self.service.revisions}
-
-    def summary(self) -> tuple[str, str]:
-        summary = summarize(self.state, self.service, SETTINGS)
-        return summary.state, summary.reason
-
-    def replica(self, attempt: str) -> Replica:
-        return next(replica for _, _, replica in all_replicas(self.state) if replica.attempt == attempt)
-
-    def _starting(self) -> list[AttemptId]:
-        return [one.attempt for _, _, one in all_replicas(self.state) if one.phase is ReplicaPhase.STARTING]
-
-
-def public(world: World) -> list[int]:
-    return [backend.revision for backend in topology(world.state).backends if backend.public]
+from .world import SETTINGS, World, deployment, public
 
 
 def test_a_first_deployment_starts_its_replicas_and_the_gateway() -> None:
@@ -169,7 +59,7 @@ def test_ready_is_announced_only_when_every_replica_listens_and_the_gateway_answ
     assert not world.said(AnswerAsker)
     world.feed(RevisionAnswered(world.time, "fashion", 1, public=True))
     (answer,) = world.said(AnswerAsker)
-    assert (answer.ready, answer.asker.run, answer.revision) == (True, "run-1", 1)
+    assert (answer.state, answer.asker.run, answer.revision) == ("ready", "run-1", 1)
     assert world.summary() == ("ready", "")
 
 
@@ -231,7 +121,7 @@ def test_a_newer_deployment_takes_the_place_of_one_that_is_still_starting() -> N
     world.deploy("dropout", run="run-2")
     world.deploy("batch_norm", run="run-3")
     (_, answer) = world.said(AnswerAsker)
-    assert (answer.asker.run, answer.ready) == ("run-2", False)
+    assert (answer.asker.run, answer.state) == ("run-2", "superseded")
     assert "another deployment" in answer.reason
     assert [stop.attempt for stop in world.said(StopProcess)] == ["service-fashion.r2.dropout.0"]
     world.end_stopped()
@@ -246,10 +136,10 @@ def test_going_back_to_what_serves_abandons_what_was_coming() -> None:
     world.answer_probes()
     world.end_stopped()
     assert world.phases() == {1: "serving"}
-    assert [(one.asker.run, one.ready) for one in world.said(AnswerAsker)] == [
-        ("run-1", True),
-        ("run-2", False),
-        ("run-3", True),
+    assert [(one.asker.run, one.state) for one in world.said(AnswerAsker)] == [
+        ("run-1", "ready"),
+        ("run-2", "superseded"),
+        ("run-3", "ready"),
     ]
 
 
@@ -309,7 +199,10 @@ def test_a_model_that_can_not_start_fails_its_revision_with_the_reason_and_soon(
             world.tick(due - world.time)
         world.end("service-fashion.r1.cnn.0", "model.onnx is damaged")
     (answer,) = world.said(AnswerAsker)
-    assert (answer.ready, answer.reason) == (False, "model 'cnn' can not be started: model.onnx is damaged")
+    assert (answer.state, answer.reason) == (
+        "failed",
+        "model 'cnn' can not be started: model.onnx is damaged",
+    )
     assert world.time < 1002
     assert world.summary() == ("failed", "model 'cnn' can not be started: model.onnx is damaged")
     assert topology(world.state).backends == ()
@@ -322,7 +215,7 @@ def test_a_failed_revision_leaves_the_old_one_serving_and_says_so() -> None:
     world.tick(SETTINGS.replica_start_seconds)
     world.tick(SETTINGS.deployment_seconds)
     answer = world.said(AnswerAsker)[-1]
-    assert (answer.asker.run, answer.ready) == ("run-2", False)
+    assert (answer.asker.run, answer.state) == ("run-2", "failed")
     assert "not ready within 60 s: model 'dropout' is starting" in answer.reason
     world.end_stopped()
     assert (world.phases(), public(world)) == ({1: "serving"}, [1])
@@ -339,7 +232,7 @@ def test_a_deployment_after_a_failed_one_starts_afresh() -> None:
     assert world.phases() == {1: "failed"}
     world.serve("cnn")
     assert world.phases() == {2: "serving"}
-    assert [answer.ready for answer in world.said(AnswerAsker)] == [False, True]
+    assert [answer.state for answer in world.said(AnswerAsker)] == ["failed", "ready"]
 
 
 def test_a_replica_that_hangs_at_start_is_stopped_and_started_again() -> None:
@@ -421,74 +314,6 @@ def test_a_gateway_that_does_not_answer_is_stopped() -> None:
     assert [stop.attempt for stop in world.said(StopProcess)] == [GATEWAY_ATTEMPT]
 
 
-def _restarted(world: World, alive: Callable[[AttemptId], bool]) -> World:
-    """A successor that knows what was stored, and whose processes are those ``alive`` keeps."""
-    services = {
-        name: msgspec.json.decode(msgspec.json.encode(service), type=Service)
-        for name, service in world.state.services.items()
-    }
-    successor = World(ServeState(services, world.state.gateway))
-    successor.time = world.time + 5
-    successor.alive = {attempt: token for attempt, token in world.alive.items() if alive(attempt)}
-    gone = ServeState(services).gateway
-    if not alive(GATEWAY_ATTEMPT):
-        successor.state = ServeState(services, gone)
-    successor.feed(Adopted(successor.time, frozenset(successor.alive.items())))
-    return successor
-
-
-def test_a_successor_leaves_what_lives_untouched() -> None:
-    world = World()
-    world.serve("cnn", "dropout", replicas=2)
-    successor = _restarted(world, lambda attempt: True)
-    assert successor.commands == []
-    assert topology(successor.state) == topology(world.state)
-    successor.answer_probes()
-    assert successor.summary() == ("ready", "")
-
-
-def test_a_successor_starts_what_is_gone() -> None:
-    world = World()
-    world.serve("cnn", replicas=2)
-    successor = _restarted(world, lambda attempt: attempt == "service-fashion.r1.cnn.1")
-    assert [one.replica.attempt for one in successor.said(StartReplica)] == ["service-fashion.r1.cnn.0"]
-    assert len(successor.said(StartGateway)) == 1
-
-
-def test_a_successor_ends_what_nobody_knows() -> None:
-    world = World()
-    stray = (AttemptId("service-old.r1.cnn.0"), 7)
-    world.feed(Adopted(world.time, frozenset([stray])))
-    assert [stop.attempt for stop in world.said(StopProcess)] == ["service-old.r1.cnn.0"]
-
-
-def test_a_successor_gives_a_starting_replica_a_moment_and_then_starts_it_again() -> None:
-    world = World()
-    world.deploy("cnn")
-    successor = _restarted(world, lambda attempt: True)
-    assert successor.commands == []
-    successor.tick(SETTINGS.adoption_seconds)
-    assert [stop.attempt for stop in successor.said(StopProcess)] == ["service-fashion.r1.cnn.0"]
-    successor.end("service-fashion.r1.cnn.0")
-    successor.listen()
-    successor.answer_probes()
-    assert successor.said(AnswerAsker)[0].ready
-
-
-def test_a_successor_finishes_a_switch() -> None:
-    world = World()
-    world.serve("cnn")
-    world.deploy("dropout", run="run-2")
-    world.listen("service-fashion.r2.dropout.0")
-    world.feed(RevisionAnswered(world.time, "fashion", 2, public=False))
-    successor = _restarted(world, lambda attempt: True)
-    successor.answer_probes()
-    successor.tick(1)
-    successor.end_stopped()
-    assert successor.phases() == {2: "serving"}
-    assert successor.said(AnswerAsker)[0].asker.run == "run-2"
-
-
 def test_a_view_names_every_member_and_replica() -> None:
     world = World()
     world.serve("cnn", "dropout")
@@ -519,106 +344,3 @@ def test_a_deployment_that_can_not_be_is_refused(wrong: Deployment, words: str) 
 def test_models_get_names_that_are_unique_and_safe_in_a_url() -> None:
     names = [model.name for model in checked(deployment("cnn", "cnn", "my model/1", "", "cnn-2")).models]
     assert names == ["cnn", "cnn-2", "my-model-1", "model", "cnn-2-2"]
-
-
-class Serving(RuleBasedStateMachine):
-    """Whatever happens: one public revision at most, and in the end what was asked for last serves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
-        self.asked: Deployment | None = None
-        self.served = False
-
-    @initialize()
-    def start(self) -> None:
-        self.world.feed(Adopted(self.world.time, frozenset()))
-
-    @rule(models=st.sampled_from([("a",), ("b",), ("a", "b")]), replicas=st.integers(1, 3))
-    def deploy(self, models: tuple[str, ...], replicas: int) -> None:
-        self.asked = deployment(*models, replicas=replicas)
-        self.world.feed(DeployRequested(self.world.time, self.asked))
-
-    @precondition(lambda self: "fashion" in self.world.state.services)
-    @rule()
-    def delete(self) -> None:
-        self.asked = None
-        self.world.feed(DeleteRequested(self.world.time, "fashion"))
-
-    @precondition(lambda self: bool(self.world.alive))
-    @rule(data=st.data())
-    def kill(self, data: st.DataObject) -> None:
-        self.world.end(data.draw(st.sampled_from(sorted(self.world.alive))))
-
-    @precondition(lambda self: bool(self.world._starting()))
-    @rule(data=st.data())
-    def listen(self, data: st.DataObject) -> None:
-        attempt = data.draw(st.sampled_from(sorted(self.world._starting())))
-        self.world.listen(attempt)
-
-    @precondition(lambda self: bool(probes(self.world.state)))
-    @rule()
-    def answer(self) -> None:
-        self.world.answer_probes()
-
-    @rule(seconds=st.floats(0.01, 40))
-    def wait(self, seconds: float) -> None:
-        self.world.tick(seconds)
-
-    @rule()
-    def end_stopped(self) -> None:
-        self.world.end_stopped()
-
-    @rule(gateway=st.booleans(), replicas=st.booleans())
-    def restart(self, gateway: bool, replicas: bool) -> None:
-        kept = {GATEWAY_ATTEMPT: gateway}
-        self.world = _restarted(self.world, lambda attempt: kept.get(attempt, replicas))
-
-    @invariant()
-    def at_most_one_revision_is_public(self) -> None:
-        assert len(public(self.world)) <= 1
-        for service in self.world.state.services.values():
-            phases = [revision.phase for revision in service.revisions]
-            assert sum(one in (RevisionPhase.SWITCHING, RevisionPhase.SERVING) for one in phases) <= 1
-            assert sum(one in (RevisionPhase.STARTING, RevisionPhase.PROVING) for one in phases) <= 1
-            assert sum(one is RevisionPhase.FAILED for one in phases) <= 1
-
-    @invariant()
-    def every_living_replica_is_known_and_every_running_one_lives(self) -> None:
-        known = {
-            replica.attempt: replica
-            for _, _, replica in all_replicas(self.world.state)
-            if replica.phase is not ReplicaPhase.BACKOFF
-        }
-        alive = {attempt: token for attempt, token in self.world.alive.items() if attempt != GATEWAY_ATTEMPT}
-        assert alive == {attempt: replica.token for attempt, replica in known.items()}
-
-    @invariant()
-    def names_are_unique(self) -> None:
-        attempts = [replica.attempt for _, _, replica in all_replicas(self.world.state)]
-        assert len(attempts) == len(set(attempts))
-
-    def teardown(self) -> None:
-        """Left in peace, what was asked for last serves, unless it failed and said so."""
-        for _ in range(20):
-            self.world.end_stopped()
-            self.world.listen(*map(str, self.world._starting()))
-            self.world.answer_probes()
-            self.world.tick(11)
-            if (
-                GATEWAY_ATTEMPT not in self.world.alive
-                and self.world.state.gateway.phase is GatewayPhase.STARTING
-            ):
-                self.world.alive[GATEWAY_ATTEMPT] = self.world.state.gateway.token
-        if self.asked is None:
-            assert "fashion" not in self.world.state.services
-            return
-        service = self.world.service
-        if service.failed is None and not service.reason:
-            assert service.current is not None
-            assert service.current.deployment.settings() == self.asked.settings()
-            assert [revision.number for revision in service.revisions] == [service.current.number]
-
-
-TestServing = Serving.TestCase
-TestServing.settings = hypothesis_settings(max_examples=150, stateful_step_count=30, deadline=None)

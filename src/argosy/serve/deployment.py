@@ -100,7 +100,8 @@ def _with_unique_names(models: tuple[ModelReference, ...]) -> tuple[ModelReferen
 class ServiceChange:
     """A service's state: said when it changes (``run`` is empty), and to whoever deployed it.
 
-    ``state``: starting · ready · degraded · failed · stopped. ``endpoint`` is {"name", "url"}.
+    ``state``: starting · ready · degraded · failed · stopped, and as an answer ready · failed · superseded.
+    ``endpoint`` is {"name", "url"}.
     """
 
     service: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Asker, Deployment
@@ -115,12 +116,12 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class AnswerAsker:
-    """Tell whoever deployed: ``ready``, or why not."""
+    """Tell whoever deployed that it serves, that it will not, or that a later deployment took its place."""
 
     service: str
     revision: int
     asker: Asker
-    ready: bool
+    state: Literal["ready", "failed", "superseded"]
     reason: str = ""
 
 

@@ -241,8 +241,8 @@ class ServiceManager:
                 self._processes.stop(attempt, Cause.CANCELLED, reason)
             case Acknowledge(attempt, token):
                 self._processes.acknowledge(attempt, token)
-            case AnswerAsker(service, number, asker, ready, reason):
-                change = self._change(service, Summary("ready" if ready else "failed", number, reason))
+            case AnswerAsker(service, number, asker, state, reason):
+                change = self._change(service, Summary(state, number, reason))
                 run, node, generation = asker.run, asker.node, asker.generation
                 self._on_change(replace(change, run=run, node=node, generation=generation))
 

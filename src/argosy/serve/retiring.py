@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec.structs import replace as change
 
 from argosy.serve.events import AnswerAsker, StopProcess
 from argosy.serve.state import ROUTER, ReplicaPhase, Revision, RevisionPhase
 from argosy.serve.step import Step
 
+Answer = Literal["ready", "failed", "superseded"]
+
 
 def fail(step: Step, service: str, number: int, reason: str) -> None:
     """A revision that never served gives up. When no other serves it is kept, for its reason."""
     revision = step.revision(service, number)
     assert revision is not None
-    answer_askers(step, service, revision, ready=False, reason=reason)
+    answer_askers(step, service, revision, "failed", reason)
     failed = change(revision, phase=RevisionPhase.FAILED, due=None, reason=reason, askers=())
     step.put_revision(service, failed)
     _stop(step, service, number, failed.parts, "the revision failed")
@@ -25,9 +29,9 @@ def fail(step: Step, service: str, number: int, reason: str) -> None:
         step.put_revision(service, change(remaining, phase=RevisionPhase.DRAINING))
 
 
-def abandon(step: Step, service: str, revision: Revision, reason: str) -> None:
+def abandon(step: Step, service: str, revision: Revision, state: Answer, reason: str) -> None:
     """Whoever asked for it is told why; its processes end."""
-    answer_askers(step, service, revision, ready=False, reason=reason)
+    answer_askers(step, service, revision, state, reason)
     drain(step, service, change(revision, askers=()))
 
 
@@ -54,9 +58,9 @@ def continue_draining(step: Step, service: str, number: int) -> None:
         _stop(step, service, number, remaining.members, "the revision is replaced")
 
 
-def answer_askers(step: Step, service: str, revision: Revision, *, ready: bool, reason: str = "") -> None:
+def answer_askers(step: Step, service: str, revision: Revision, state: Answer, reason: str = "") -> None:
     for asker in revision.askers:
-        step.emit(AnswerAsker(service, revision.number, asker, ready, reason))
+        step.emit(AnswerAsker(service, revision.number, asker, state, reason))
 
 
 def _stop(step: Step, service: str, number: int, parts: tuple[str, ...], reason: str) -> None:

@@ -36,7 +36,7 @@ def deploy(step: Step, deployment: Deployment) -> None:
         step.put_revision(service.name, change(coming, askers=_with(coming.askers, asker)))
         return
     if coming is not None:
-        abandon(step, service.name, coming, "another deployment of the service came after this one")
+        abandon(step, service.name, coming, "superseded", "another deployment of the service came after it")
     if current is not None and current.deployment.settings() == deployment.settings():
         _ask_again(step, service.name, current, asker)
         return
@@ -51,7 +51,7 @@ def delete(step: Step, name: str) -> None:
     step.put(change(service, deleting=True))
     for revision in service.revisions:
         if revision.phase is not RevisionPhase.DRAINING:
-            abandon(step, name, revision, "the service was deleted")
+            abandon(step, name, revision, "failed", "the service was deleted")
 
 
 def answered(step: Step, event: RevisionAnswered) -> None:
@@ -62,12 +62,12 @@ def answered(step: Step, event: RevisionAnswered) -> None:
     if revision.phase is RevisionPhase.PROVING and not event.public:
         before = step.state.services[event.service].current
         if before is not None:
-            answer_askers(step, event.service, before, ready=True)
+            answer_askers(step, event.service, before, "ready")
             drain(step, event.service, change(before, askers=()))
         step.put_revision(event.service, change(revision, phase=RevisionPhase.SWITCHING))
     elif revision.phase is RevisionPhase.SWITCHING and event.public:
         step.put_revision(event.service, change(revision, phase=RevisionPhase.SERVING, due=None, askers=()))
-        answer_askers(step, event.service, revision, ready=True)
+        answer_askers(step, event.service, revision, "ready")
 
 
 def due(step: Step, service: str, number: int, gateway: Gateway) -> None:
@@ -81,7 +81,7 @@ def due(step: Step, service: str, number: int, gateway: Gateway) -> None:
     elif revision.phase is RevisionPhase.SWITCHING:
         # It is public already, and nothing else is left to serve.
         reason = f"not answering through the gateway within {limit:g} s: {_missing(revision, gateway)}"
-        answer_askers(step, service, revision, ready=False, reason=reason)
+        answer_askers(step, service, revision, "failed", reason)
         step.put_revision(service, change(revision, phase=RevisionPhase.SERVING, due=None, askers=()))
     else:
         fail(step, service, number, f"not ready within {limit:g} s: {_missing(revision, gateway)}")
