@@ -7,7 +7,7 @@ from pathlib import Path
 
 from argosy.runtime.protocol import Cause, Started
 
-from .world import World, run
+from .world import World, program, run
 
 MEBIBYTE = 2**20
 WAITS = """
@@ -192,7 +192,7 @@ def test_processes_that_a_step_leaves_behind_are_gone_when_it_has_ended(world: W
         async with world.running() as watched:
             spec = world.step(WAITS, "leaves_others")
             assert world.value(await watched.run(spec)) == "done"
-            assert [pid for pid in world.processes() if _program(pid) in ("sleep", "sh")] == []
+            assert [pid for pid in world.processes() if program(pid) in ("sleep", "sh")] == []
 
     run(main())
 
@@ -216,10 +216,3 @@ def test_samples_tell_what_a_step_uses(world: World) -> None:
             assert (await watched.ended(spec.attempt)).outcome.peak_memory > 50 * MEBIBYTE
 
     run(main())
-
-
-def _program(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""

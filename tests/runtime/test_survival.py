@@ -13,7 +13,7 @@ import msgspec
 from argosy.runtime import addresses, linux
 from argosy.runtime.protocol import Cause, Ended
 
-from .world import PATIENCE_SECONDS, Watched, World, run
+from .world import PATIENCE_SECONDS, Watched, World, program, run
 
 WAITS = """
 import os, subprocess, time
@@ -63,6 +63,11 @@ def launcher_of(world: World) -> int:
     record = addresses.read_record(world.home)
     assert record is not None
     return record.pid
+
+
+def companions(world: World) -> list[int]:
+    """What ``waits_with_company`` has started."""
+    return [pid for pid in world.processes() if program(pid) in ("sleep", "setsid")]
 
 
 def test_attempts_survive_a_killed_control_plane_and_their_ends_are_told_to_the_next(
@@ -146,11 +151,12 @@ def test_a_killed_launcher_takes_everything_with_it_and_another_goes_on(world: W
             spec = world.step(digest, "waits_with_company")
             watched.runtime.launch(spec)
             await watched.reported(spec.attempt, "event")
-            before = world.processes()
+            left = companions(world)
+            assert len(left) == 2
             os.kill(launcher_of(world), 9)
             outcome = (await watched.ended(spec.attempt)).outcome
             assert outcome.cause is Cause.LOST
-            assert [pid for pid in before if linux.start_ticks(pid) is not None] == []
+            assert [pid for pid in left if linux.start_ticks(pid) is not None] == []
             assert world.value(await watched.run(world.step(digest, "quick"))) == "quick"
             assert len(watched.of(Ended, spec.attempt)) == 1
 
@@ -165,7 +171,7 @@ def test_what_a_launcher_left_that_died_unseen_is_ended_before_another_starts(wo
         first.runtime.launch(spec)
         await first.reported(spec.attempt, "event")
         await first.runtime.detach()
-        left = world.processes()
+        left = companions(world)
         os.kill(launcher_of(world), 9)
         async with world.running() as second:
             assert [pid for pid in left if linux.start_ticks(pid) is not None] == []

@@ -167,6 +167,14 @@ def inline(value: object) -> Inline:
     return Inline(msgspec.Raw(msgspec.json.encode(value)))
 
 
+def program(pid: int) -> str:
+    """What a process runs; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine; none takes this long."""
 

@@ -119,6 +119,7 @@ class Launcher:
             self.loop.unwatch(self._listener.fileno())
             self.loop.call_later(1.0, lambda: self.loop.watch(self._listener.fileno(), READ, self._accept))
             return
+        self.outbox.hear_out()
         stream: Stream = Stream(self.loop, connected, self._order, lambda: self._lost_control(stream))
         self.outbox.connect(stream, self._inventory(), self._addresses())
 

@@ -135,6 +135,8 @@ def out_of_memory_kills() -> int:
 
 def pids_with_environment(entry: bytes) -> list[int]:
     """Processes whose environment at their start (or at their exec) held ``NAME=value``."""
+    if not entry:
+        return []
     return [
         int(name)
         for name in os.listdir("/proc")

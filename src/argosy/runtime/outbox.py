@@ -41,6 +41,11 @@ class Outbox:
     def ended_keys(self) -> tuple[Key, ...]:
         return tuple(self._ended)
 
+    def hear_out(self) -> None:
+        """Take in what the present control plane has sent, before another one takes its place."""
+        if self._stream is not None:
+            self._stream.drain()
+
     def connect(self, stream: Stream, inventory: Inventory, addresses: list[bytes]) -> None:
         """Serve a new control plane: what lives, what it missed, what ended."""
         if self._stream is not None:

@@ -20,6 +20,7 @@ from argosy.runtime.protocol import (
     Ended,
     Outcome,
     RuntimeEvent,
+    Started,
 )
 
 Key = tuple[AttemptId, int]
@@ -47,6 +48,7 @@ class Runtime:
         self._outgoing: list[bytes] = []
         self._queued: set[Key] = set()
         self._held: set[Key] = set()
+        self._processes: dict[Key, tuple[tuple[int, int], ...]] = {}
         self._early: list[RuntimeEvent] | None = []
         self._flush_due: asyncio.Handle | None = None
         self._recovery: asyncio.Task[None] | None = None
@@ -140,11 +142,18 @@ class Runtime:
             return
         if isinstance(answer, frames.Inventory):
             for started in answer.started:
+                self._note(started)
                 self._tell(started)
             return
-        if isinstance(answer, Ended):
-            self._held.discard((answer.attempt, answer.token))
+        self._note(answer)
         self._tell(answer)
+
+    def _note(self, event: RuntimeEvent) -> None:
+        if isinstance(event, Started):
+            self._processes[event.attempt, event.token] = event.processes
+        elif isinstance(event, Ended):
+            self._held.discard((event.attempt, event.token))
+            self._processes.pop((event.attempt, event.token), None)
 
     def _open(self) -> None:
         """Deliver what has come so far, and from here on everything as it comes."""
@@ -168,7 +177,8 @@ class Runtime:
         deadline = time.monotonic() + _CONNECT_SECONDS
         while True:
             starting.collect()
-            if await asyncio.to_thread(starting.start_if_none, self._home):
+            known = [process for processes in self._processes.values() for process in processes]
+            if await asyncio.to_thread(starting.start_if_none, self._home, known):
                 self._lose(self._held.copy())
             connected = await self._try_to_connect()
             if connected is not None:
@@ -230,6 +240,7 @@ class Runtime:
     def _lose(self, keys: set[Key]) -> None:
         self._held -= keys
         for attempt, token in sorted(keys):
+            self._processes.pop((attempt, token), None)
             self._tell(Ended(attempt, token, Outcome(Cause.LOST, _LOST), time.time()))
 
 

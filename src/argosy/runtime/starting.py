@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import argosy
@@ -38,10 +39,11 @@ def collect() -> None:
         _started.discard(pid)
 
 
-def start_if_none(home: Home) -> bool:
+def start_if_none(home: Home, known: Iterable[tuple[int, int]] = ()) -> bool:
     """Start the launcher unless one lives. True when none lived; its predecessor's processes are gone then.
 
-    Its socket listens when this returns. Raises Unavailable when the home can not be written.
+    ``known`` are processes (pid, start time in clock ticks) that the predecessor had started. The new one's
+    socket listens when this returns. Raises Unavailable when the home can not be written.
     """
     try:
         lock = addresses.take_lock(home)
@@ -50,7 +52,7 @@ def start_if_none(home: Home) -> bool:
     if lock is None:
         return False
     try:
-        end_leftovers(home)
+        end_leftovers(home, known)
         with addresses.listen(home) as listener:
             _start(home, lock, listener)
     except OSError as error:
@@ -122,18 +124,19 @@ def _environment(home: Home) -> dict[str, str]:
     }
 
 
-def end_leftovers(home: Home) -> None:
+def end_leftovers(home: Home, known: Iterable[tuple[int, int]]) -> None:
     """Kill whatever the launcher that served last, and did not end in order, has left. Needs the lock."""
     record = addresses.read_record(home)
-    if record is None or not record.mark:
-        return
-    entry = f"{MARK}={record.mark}".encode()
+    entry = f"{MARK}={record.mark}".encode() if record and record.mark else b""
+    # A process that is about to end has no environment any more, so that what was seen is waited for by pid.
+    left = set(known)
     deadline = time.monotonic() + _SWEEP_SECONDS
     while time.monotonic() < deadline:
-        left = [pid for pid in linux.pids_with_environment(entry) if linux.start_ticks(pid) is not None]
+        left |= {(pid, linux.start_ticks(pid) or 0) for pid in linux.pids_with_environment(entry)}
+        left = {(pid, ticks) for pid, ticks in left if linux.start_ticks(pid) == ticks}
         if not left:
             return
-        for pid in left:
+        for pid, _ in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
