@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Room(ModuleType):
-    """``argosy.serve`` is this room and, to authors, a function: importing the one must not hide the other."""
+    """``argosy.serve`` is this room and, to authors, a function: importing the room must not hide it."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         from argosy.flow import serve
