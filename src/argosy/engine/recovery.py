@@ -8,8 +8,8 @@ import msgspec
 
 from argosy.engine.commands import Command, Deploy, Enqueue, Launch, LookUpMemo, ReadList, StartTimer, Stop
 from argosy.engine.core import decide
-from argosy.engine.events import Event
-from argosy.engine.identity import attempt_id
+from argosy.engine.events import AttemptEnded, Event
+from argosy.engine.identity import attempt_id, split_attempt_id
 from argosy.engine.inputs import resolve, resolve_inputs
 from argosy.engine.memo import memo_key, memo_parts
 from argosy.engine.ports import Records
@@ -17,7 +17,7 @@ from argosy.engine.state import ENDS, HOLDING, NodeState, Phase, Plan, RunPhase,
 from argosy.engine.turn import LiveRun
 from argosy.flow.graph import NodeId, ServiceNode, graph_from_json
 from argosy.metadata.records import RunRecord
-from argosy.runtime.protocol import AttemptId, Cause
+from argosy.runtime.protocol import AttemptId, Cause, Outcome
 
 _EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -59,6 +59,28 @@ def held_attempts(live: LiveRun) -> list[tuple[AttemptId, int]]:
         for node, state in live.state.nodes.items()
         if state.phase in HOLDING
     ]
+
+
+def resumption(
+    live: LiveRun, alive: frozenset[tuple[AttemptId, int]], time: float
+) -> tuple[list[Command], list[AttemptEnded]]:
+    """What to ask for again, and the ends of attempts that ran and are gone. What lives is left be."""
+    again: list[Command] = []
+    ends: list[AttemptEnded] = []
+    for command in outstanding(live.plan, live.state):
+        if not isinstance(command, Launch | Stop):
+            again.append(command)
+            continue
+        _, node, token = split_attempt_id(command.attempt)
+        if (command.attempt, token) in alive:
+            again += [command] if isinstance(command, Stop) else []
+        elif isinstance(command, Launch) and live.state.nodes[node].phase is Phase.STARTING:
+            # Committed but perhaps never sent; starting is idempotent.
+            again.append(command)
+        else:
+            outcome = Outcome(Cause.LOST, "it was gone when the control plane came back")
+            ends.append(AttemptEnded(time, command.attempt, token, outcome))
+    return again, ends
 
 
 def outstanding(plan: Plan, state: RunState) -> tuple[Command, ...]:

@@ -29,7 +29,7 @@ from argosy.engine.events import (
 from argosy.engine.identity import attempt_id, split_attempt_id
 from argosy.engine.outside import Outside
 from argosy.engine.ports import Artifacts, Processes, Records, Services
-from argosy.engine.recovery import give_up, given_up, held_attempts, outstanding, restore
+from argosy.engine.recovery import give_up, given_up, held_attempts, restore, resumption
 from argosy.engine.state import Phase, Plan
 from argosy.engine.telemetry import Telemetry
 from argosy.engine.turn import LiveRun, Turn
@@ -37,7 +37,7 @@ from argosy.errors import ArgosyError, NotFound, Unavailable
 from argosy.flow.graph import Graph, NodeId
 from argosy.home import Home
 from argosy.metadata.records import Record, RunRecord
-from argosy.runtime.protocol import AttemptId, Cause, Ended, Outcome, Reported, RuntimeEvent, Sampled, Started
+from argosy.runtime.protocol import AttemptId, Cause, Ended, Reported, RuntimeEvent, Sampled, Started
 from argosy.schedule.model import JobId
 from argosy.schedule.queue import JobQueue
 from argosy.schedule.state import ScheduleState
@@ -97,9 +97,7 @@ class Engine:
             self._inbox = deque(item for item in self._inbox if item[0] != run)
             raise Unavailable(
                 f"the run was not accepted: {self.degraded or 'the control plane is not up'}",
-                hint="make room for the home folder, then submit again"
-                if self.degraded
-                else "submit again in a moment",
+                hint="see that the home folder has room and is writable, then submit again",
             )
 
     def cancel(self, run: str, reason: str) -> None:
@@ -386,19 +384,12 @@ class Engine:
     def _resume(self, live: LiveRun, alive: frozenset[tuple[AttemptId, int]]) -> None:
         """Leave be what lives, declare lost what ran and does not, ask again for everything else."""
         turn, run, now = Turn(), live.plan.run, self._clock.now()
-        for command in outstanding(live.plan, live.state):
+        again, ends = resumption(live, alive, now)
+        self._inbox.extend((run, end) for end in ends)
+        for command in again:
             match command:
-                case commands.Launch(_, attempt, token) if (attempt, token) in alive:
-                    pass
-                case commands.Launch(node) if live.state.nodes[node].phase is Phase.STARTING:
-                    # Committed but perhaps never sent; starting is idempotent.
+                case commands.Launch():
                     turn.outside.append((live, command))
-                case commands.Stop(attempt) if (attempt, split_attempt_id(attempt)[2]) in alive:
-                    turn.outside.append((live, command))
-                case commands.Launch(_, attempt) | commands.Stop(attempt):
-                    outcome = Outcome(Cause.LOST, "it was gone when the control plane came back")
-                    lost = AttemptEnded(now, attempt, split_attempt_id(attempt)[2], outcome)
-                    self._inbox.append((run, lost))
                 case commands.ReadList():
                     self._inbox.append((run, lookup.read_list(command, self._artifacts, now)))
                 case _:
