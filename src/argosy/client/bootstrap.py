@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import select
@@ -10,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -48,7 +46,7 @@ def _make_folders(home: Home) -> None:
         for folder in (home.root, home.run, home.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _unusable(home, error) from error
+        raise home.unusable(error) from error
 
 
 @contextmanager
@@ -57,7 +55,7 @@ def _start_lock(home: Home, deadline: float) -> Iterator[bool]:
     try:
         lock = os.open(home.run / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _unusable(home, error) from error
+        raise home.unusable(error) from error
     try:
         yield _acquire(lock, home, deadline)
     finally:
@@ -116,7 +114,7 @@ def _open_log(home: Home) -> tuple[int, int]:
     try:
         log = os.open(control_log(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _unusable(home, error) from error
+        raise home.unusable(error) from error
     return log, os.fstat(log).st_size
 
 
@@ -182,22 +180,4 @@ def _too_slow(home: Home) -> errors.Unavailable:
     return errors.Unavailable(
         f"the control plane of {home.root} did not start within {START_SECONDS:.0f} s",
         hint=f"{control_log(home)} tells what it is doing; 'argosy status' asks again",
-    )
-
-
-def _unusable(home: Home, error: OSError) -> errors.Unavailable:
-    what = {
-        errno.EACCES: "may not be written by this user",
-        errno.EPERM: "may not be written by this user",
-        errno.EROFS: "is on a read-only file system",
-        errno.ENOSPC: "is on a full disk",
-        errno.EDQUOT: "is over its disk quota",
-        errno.ENOTDIR: "is not a folder",
-        errno.EEXIST: "is not a folder",
-    }.get(error.errno or 0, f"can not be used: {error.strerror}")
-    mend = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return errors.Unavailable(
-        f"the home {home.root} {what}",
-        hint=f"{mend}set ARGOSY_HOME to a folder that can be written",
-        context={"path": str(Path(error.filename or home.root))},
     )
