@@ -66,6 +66,9 @@ def wait(ranks: dict[int, int]) -> list[int]:
 def work(job: dict[str, Any], rank: int, peers: list[str], jobs: Any) -> None:
     from argosy import crash_points
 
+    log = os.open(f"{job['arguments']['output']}/log-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
     os.environ |= job["environment"]
     if len(peers) > 1:

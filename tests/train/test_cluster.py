@@ -54,7 +54,7 @@ def test_importing_the_rooms_loads_nothing_heavy() -> None:
     code = (
         "import sys; from argosy import data, train; "
         "heavy = {'numpy', 'PIL', 'tensorflow', 'keras', 'onnx', 'onnxruntime'} & set(sys.modules); "
-        "import argosy.data.preprocessing, argosy.train.loop, argosy.train.exporting; "
+        "import argosy.data.preprocessing, argosy.train.fitting, argosy.train.exporting; "
         "late = {'tensorflow', 'keras', 'onnx', 'onnxruntime'} & set(sys.modules); "
         "print(heavy | late)"
     )

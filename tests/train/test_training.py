@@ -47,9 +47,12 @@ def test_metrics_are_reported_per_rank_and_step_and_written_for_tensorboard(
         assert all(set(body["values"]) == names for body in metrics)
         progress = [body for kind, body in reports if kind == "progress"]
         assert progress[-1]["done"] == progress[-1]["total"] == 2 * STEPS
-        assert progress[-1]["message"] == "epoch 2 of 2"
+        assert any(body["message"] == "validating" for body in progress)
         validations = [body for _, body in reports if "validation_accuracy" in body.get("values", {})]
         assert len(validations) == (2 if rank == 0 else 0)
+    log = (tmp_path / "log-0.txt").read_text()
+    assert "epoch 2 of 2: loss " in log
+    assert (tmp_path / "log-1.txt").read_text() == ""
     (events,) = (node / "tensorboard").iterdir()
     assert b"validation_accuracy" in events.read_bytes()
     assert len(list((node / "checkpoints").iterdir())) == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argosy.train.exporting import export, export_model
-    from argosy.train.loop import fit
+    from argosy.train.fitting import fit
     from argosy.train.result import TrainingResult
     from argosy.train.selection import Selection, choose, select
 
@@ -20,7 +20,7 @@ _HOMES = {
     "choose": "argosy.train.selection",
     "export": "argosy.train.exporting",
     "export_model": "argosy.train.exporting",
-    "fit": "argosy.train.loop",
+    "fit": "argosy.train.fitting",
     "select": "argosy.train.selection",
 }
 

@@ -41,6 +41,7 @@ def export(result: TrainingResult, *, name: str, directory: Path | None = None) 
     directory = directory or _scratch(name)
     model = Model(directory, name=name, metrics=result.metrics)
     if result.is_chief:
+        reporting.current().report("event", {"message": "exporting"})
         samples = result.dataset.split("validation").read(0, _SAMPLES)[result.features]
         export_model(result.model, result.preprocessing, result.dataset.classes, directory, samples=samples)
         (directory / "argosy.json").write_text(json.dumps({"name": name, "metrics": result.metrics}))

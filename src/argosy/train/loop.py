@@ -3,114 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from argosy import reporting
-from argosy.artifacts.handles import Dataset
 from argosy.crash_points import pass_crash_point
 from argosy.data.batches import GlobalBatches
 from argosy.data.loading import BatchLoader, Chunk, share
-from argosy.data.preprocessing import ImagePreprocessing
-from argosy.data.reader import Columns, DatasetReader, open_dataset
-from argosy.errors import Conflict, InvalidRequest, RunFailed
-from argosy.train import libraries
+from argosy.data.reader import Columns, DatasetReader
+from argosy.errors import Conflict, RunFailed
 from argosy.train.checkpoints import Checkpoints, EpochRecord, Progress
-from argosy.train.cluster import Cluster, Membership
+from argosy.train.cluster import Cluster
 from argosy.train.metrics import Telemetry, Window
 from argosy.train.result import TrainingResult
+from argosy.train.settings import Settings
 from argosy.train.state import TrainingState
 from argosy.train.steps import Loss, build_evaluation, build_training
 
 _EVALUATION_ROWS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    epochs: int
-    global_batch_size: int
-    seed: int
-    preprocessing: ImagePreprocessing
-    features: str
-    labels: str
-    report_every_steps: int
-    checkpoint_every_steps: int | None
-    checkpoint_every_seconds: float
+class Training:
+    """One rank's training of one model, from where it was left."""
 
-    def check(self) -> None:
-        for name in ("epochs", "global_batch_size", "report_every_steps"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.checkpoint_every_steps is not None and self.checkpoint_every_steps < 1:
-            raise InvalidRequest(
-                f"checkpoint_every_steps is {self.checkpoint_every_steps}; expected at least 1"
-            )
-
-
-def fit(
-    build_model: Callable[[], Any],
-    dataset: Dataset | Path,
-    *,
-    epochs: int,
-    preprocessing: ImagePreprocessing,
-    global_batch_size: int = 128,
-    seed: int = 0,
-    optimizer: Callable[[], Any] | None = None,
-    loss: Loss | None = None,
-    features: str = "images",
-    labels: str = "labels",
-    report_every_steps: int = 50,
-    checkpoint_every_steps: int | None = None,
-    checkpoint_every_seconds: float = 5.0,
-    checkpoints: Path | None = None,
-    deterministic: bool = False,
-) -> TrainingResult:
-    """Train a Keras classifier on the ``train`` split, on every rank of the gang, and resume where it was.
-
-    ``build_model`` returns a Keras model from float32[batch, h, w, c] to probabilities
-    float32[batch, classes]; it and ``optimizer`` (default: Adam) are called in every process after its seeds
-    are set. ``loss`` maps (int32[batch], predictions) to one number for each example; the default is sparse
-    categorical crossentropy on probabilities. The global batch is the same for any number of workers. The
-    ``validation`` split is evaluated exactly, shared among the ranks, after each epoch; the ``test`` split is
-    never read.
-
-    Checkpoints go to the node's own folder (or ``checkpoints``): when ``checkpoint_every_seconds`` have
-    passed at a report, every ``checkpoint_every_steps`` if given, and after each epoch. ``deterministic``
-    asks TensorFlow for bit-equal repetition, at some cost in speed.
-
-    Raises RunFailed that names the step when the loss is no longer finite; Conflict when the checkpoint
-    folder holds another training; InvalidRequest for settings that can not be.
-    """
-    settings = _Settings(
-        epochs, global_batch_size, seed, preprocessing, features, labels,
-        report_every_steps, checkpoint_every_steps, checkpoint_every_seconds,
-    )  # fmt: skip
-    settings.check()
-    membership = Membership.from_environment()
-    reader = open_dataset(dataset)
-    tf, keras = libraries.load()
-    libraries.limit_threads(tf)
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-    cluster = Cluster(tf, membership)
-    keras.utils.set_random_seed(seed)
-    model = build_model()
-    optimizing = optimizer() if optimizer is not None else keras.optimizers.Adam()
-    optimizing.build(model.trainable_variables)
-    directory = checkpoints or reporting.current().checkpoints
-    training = _Training(
-        tf, cluster, model, optimizing, loss or keras.losses.sparse_categorical_crossentropy,
-        reader, settings, Checkpoints(directory) if directory else None,
-    )  # fmt: skip
-    return training.run()
-
-
-class _Training:
     def __init__(
         self,
         tf: Any,
@@ -119,7 +35,7 @@ class _Training:
         optimizer: Any,
         loss: Loss,
         reader: DatasetReader,
-        settings: _Settings,
+        settings: Settings,
         checkpoints: Checkpoints | None,
     ):
         self._cluster, self._settings, self._reader, self._model = cluster, settings, reader, model
@@ -156,6 +72,7 @@ class _Training:
         epoch = self._progress.epoch
         for chunk in self._loader.chunks(epoch, self._progress.step):
             self._run_chunk(chunk)
+        self._telemetry.progress(self._global_step, "validating")
         validation_loss, validation_accuracy = self._evaluate()
         steps, before = self._batches.steps, self._progress
         seconds = before.seconds + self._lap()
@@ -177,6 +94,7 @@ class _Training:
         if self._cluster.is_chief:
             values = {"validation_loss": validation_loss, "validation_accuracy": validation_accuracy}
             self._telemetry.record(epoch, (epoch + 1) * steps, values)
+            self._telemetry.say(_line(record, self._settings.epochs))
             self._telemetry.flush()
         # Machines of different kinds round differently: equal again before anyone saves.
         self._progress = self._state.follow_chief(self._progress)
@@ -257,6 +175,7 @@ class _Training:
             return None
         if self._cluster.is_chief:
             message = f"resumed at epoch {position[0] + 1}, step {position[1]}"
+            self._telemetry.say(message)
             self._telemetry.event(message, epoch=position[0], step=position[1])
         return position
 
@@ -321,3 +240,11 @@ class _Training:
             steps=self._global_step,
             resumed_from=resumed,
         )
+
+
+def _line(record: EpochRecord, epochs: int) -> str:
+    return (
+        f"epoch {record.epoch} of {epochs}: loss {record.loss:.4f}, accuracy {record.accuracy:.4f}, "
+        f"validation loss {record.validation_loss:.4f}, accuracy {record.validation_accuracy:.4f}, "
+        f"after {record.seconds:.1f} s"
+    )

@@ -52,13 +52,18 @@ class Telemetry:
             # Each rank tells its own share: readers add the ranks up.
             told["examples_per_second"] /= self._workers
         self._attempt.metrics(step=global_step, epoch=epoch + 1, **told)
-        self._attempt.progress(
-            global_step, self._epochs * self._steps, f"epoch {epoch + 1} of {self._epochs}"
-        )
+        self.progress(global_step)
         if self._writer is not None:
             with self._writer.as_default(step=global_step):
                 for name, value in values.items():
                     self._tf.summary.scalar(name, value)
+
+    def progress(self, global_step: int, doing: str = "") -> None:
+        self._attempt.progress(global_step, self._epochs * self._steps, doing)
+
+    def say(self, line: str) -> None:
+        """A line of the step's log."""
+        print(line, flush=True)  # noqa: T201 - standard output is the log
 
     def event(self, message: str, **facts: Any) -> None:
         """Something worth reading later in the run's story."""
