@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -176,13 +175,13 @@ class ControlPlane:
             raise NotFound(f"run {run} has no node {node!r}", hint=f"its nodes are {shown}")
 
     async def services(self) -> list[ServiceView]:
-        return [_service_view(view) for view in self._services.views()]
+        return self._services.views()
 
     async def delete_service(self, service: str) -> ServiceView:
         for view in self._services.views():
             if view.name == service:
                 self._services.delete(service)
-                return _service_view(view)
+                return view
         names = ", ".join(view.name for view in self._services.views()) or "none"
         raise NotFound(f"there is no service {service!r}", hint=f"services here: {names}")
 
@@ -239,7 +238,3 @@ class ControlPlane:
             return views.value_as_json(value, self._artifacts.read_json)
         except ArgosyError as error:
             return {"error": error.message}
-
-
-def _service_view(view: Any) -> ServiceView:
-    return msgspec.convert(asdict(view), ServiceView)

@@ -112,38 +112,3 @@ class ServiceChange:
     run: str = ""
     node: str = ""
     generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaView:
-    replica: str
-    state: str
-    port: int | None = None
-    pid: int | None = None
-    restarts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MemberView:
-    """One model of a service, callable by itself under ``name``."""
-
-    name: str
-    model: str
-    digest: str
-    url: str
-    replicas: list[ReplicaView] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceView:
-    """The fields of :class:`argosy.api.views.ServiceView`."""
-
-    name: str
-    state: str
-    revision: int
-    url: str
-    aggregate: str
-    created_at: float
-    reason: str = ""
-    run: str = ""
-    members: list[MemberView] = field(default_factory=list)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.api.views import ServiceView
 from argosy.artifacts.reference import ArtifactReference
 from argosy.clock import Clock
 from argosy.crash_points import pass_crash_point
@@ -19,7 +20,7 @@ from argosy.errors import ArgosyError, NotFound
 from argosy.home import Home
 from argosy.metadata.records import ServiceRecord
 from argosy.runtime.protocol import AttemptId, Cause, Ended, Reported, RuntimeEvent, Started
-from argosy.serve.deployment import Deployment, ServiceChange, ServiceView, checked
+from argosy.serve.deployment import Deployment, ServiceChange, checked
 from argosy.serve.events import (
     Acknowledge,
     Adopted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argosy.serve.deployment import MemberView, ReplicaView, ServiceView
+from argosy.api.views import MemberView, ReplicaView, ServiceView
 from argosy.serve.state import (
     ROUTER,
     GatewayPhase,
