@@ -15,7 +15,7 @@ from .random_graphs import graphs, plain_fan_in
 from .world import World
 
 SEEDS = st.integers(0, 2**32)
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @QUICK
