@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from argosy.api.views import ServiceView
 from argosy.artifacts.reference import ArtifactReference
 from argosy.clock import SystemClock
 from argosy.errors import NotFound
 from argosy.home import Home
 from argosy.metadata.records import Record, ServiceRecord
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.deployment import Deployment, ModelReference, ServiceChange, ServiceView
+from argosy.serve.deployment import Deployment, ModelReference, ServiceChange
 from argosy.serve.http_client import Client, Response
 from argosy.serve.manager import ServiceManager
 from argosy.serve.state import Settings
