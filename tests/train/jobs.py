@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,25 @@ def exploding() -> Any:
     return optimizers.SGD(1e30)
 
 
-MODELS: dict[str, Callable[[], Any]] = {"plain": plain, "noisy": noisy, "synchronized": synchronized}
+def shapeless() -> Any:
+    from keras import Sequential, layers
+
+    return Sequential([layers.Flatten(), layers.Dense(3, activation="softmax")])
+
+
+def larger() -> Any:
+    from keras import Sequential, layers
+
+    return Sequential([layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "plain": plain,
+    "noisy": noisy,
+    "synchronized": synchronized,
+    "shapeless": shapeless,
+    "larger": larger,
+}
 
 
 def fit(
@@ -98,6 +117,15 @@ def evaluate(*, rank: int, workers: int, dataset: str, output: str, weights: str
     losses = np.asarray(keras.losses.sparse_categorical_crossentropy(columns["labels"], predictions))
     accuracy = (predictions.argmax(-1) == columns["labels"]).mean()
     (Path(output) / "evaluation.json").write_text(json.dumps([float(losses.mean()), float(accuracy)]))
+
+
+def layers_of_the_example(*, rank: int, workers: int, output: str, example: str) -> None:
+    """The layer types of each network of the main job."""
+    sys.path.insert(0, example)
+    from fashion_mnist import ARCHITECTURES
+
+    kinds = {name: [type(x).__name__ for x in build().layers] for name, build in ARCHITECTURES.items()}
+    (Path(output) / "layers.json").write_text(json.dumps(kinds))
 
 
 def fit_and_export(*, rank: int, workers: int, dataset: str, output: str, node: str) -> None:

@@ -116,3 +116,17 @@ def test_a_split_that_is_missing_is_named(gangs: Gangs, tmp_path: Path) -> None:
     codes = gangs("fit", dataset=tmp_path / "dataset", output=tmp_path, node=tmp_path / "node", **OPTIONS)
     assert codes == [1]
     assert error_of(tmp_path).startswith("NotFound: dataset 'half' has no split 'validation'")
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [("shapeless", "is a Sequential whose input is not known"), ("larger", "takes [(28, 28, 1)]")],
+)
+def test_a_model_that_does_not_take_what_the_preprocessing_makes_is_refused(
+    gangs: Gangs, dataset: Path, tmp_path: Path, model: str, found: str
+) -> None:
+    codes = gangs("fit", dataset=dataset, output=tmp_path, node=tmp_path / "node", model=model, **OPTIONS)
+    assert codes == [1]
+    assert error_of(tmp_path).startswith(
+        f"InvalidRequest: the model {found}; expected one input of (12, 12, 1)"
+    )

@@ -10,6 +10,7 @@ from argosy import reporting
 from argosy.artifacts.handles import Dataset
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.data.reader import open_dataset
+from argosy.errors import InvalidRequest
 from argosy.train import libraries
 from argosy.train.checkpoints import Checkpoints
 from argosy.train.cluster import Cluster, Membership
@@ -65,8 +66,9 @@ def fit(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     cluster = Cluster(tf, membership)
-    keras.utils.set_random_seed(seed)
-    model = build_model()
+    # NumPy takes no other seeds than these.
+    keras.utils.set_random_seed(seed % 2**32)
+    model = _checked(build_model(), preprocessing)
     optimizing = optimizer() if optimizer is not None else keras.optimizers.Adam()
     optimizing.build(model.trainable_variables)
     directory = checkpoints or reporting.current().checkpoints
@@ -75,3 +77,15 @@ def fit(
         reader, settings, Checkpoints(directory) if directory else None,
     )  # fmt: skip
     return training.run()
+
+
+def _checked(model: Any, preprocessing: ImagePreprocessing) -> Any:
+    inputs = getattr(model, "inputs", None) or []
+    shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
+    if shapes != [preprocessing.shape]:
+        found = f"takes {shapes}" if shapes else f"is a {type(model).__name__} whose input is not known"
+        raise InvalidRequest(
+            f"the model {found}; expected one input of {preprocessing.shape}, what the preprocessing makes",
+            hint=f"start the model with keras.layers.Input({preprocessing.shape})",
+        )
+    return model
