@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import statistics
@@ -21,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from support.homes import ROOT, Home, temporary_home
+from support.homes import ROOT, WORKFLOWS, Home, temporary_home
 from support.measure import Row, report, seconds
 
-WORKFLOW = ROOT / "examples" / "fashion_mnist" / "fashion_mnist.py"
+FILES = (WORKFLOWS / "one_training.py", ROOT / "examples" / "fashion_mnist" / "fashion_mnist.py")
 PLAIN = Path(__file__).parent / "support" / "plain_keras.py"
 BASELINE = "plain Keras started again, until its first step"
 ROUNDS = 3
@@ -45,7 +46,9 @@ class Recovery:
 
 def kill_a_worker() -> Recovery:
     with temporary_home() as home:
-        run = home.json("run", WORKFLOW, "--detach")["run"]
+        for file in FILES:
+            shutil.copy(file, home.root)
+        run = home.json("run", home.root / "one_training.py", "--detach")["run"]
         attempt, processes, before = wait_for(lambda: training(home, run))
         killed_at = time.time()
         os.kill(processes[1][0], signal.SIGKILL)
