@@ -218,7 +218,9 @@ class Attempt:
         for command in commands:
             match command:
                 case gangs.Seek(rank):
-                    self._host.pool.seek(self._template, self._seats[rank])
+                    # An earlier one may have failed at once, and the attempt with it.
+                    if self._gang.phase is gangs.Phase.GATHERING:
+                        self._host.pool.seek(self._template, self._seats[rank])
                 case gangs.Release():
                     self._release()
                 case gangs.Dismiss():

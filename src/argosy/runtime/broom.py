@@ -61,6 +61,8 @@ class Broom:
             return
         if pid == 0:
             with contextlib.suppress(BaseException):
+                # The launcher's lock and sockets must not outlive it in here.
+                os.closerange(3, 1 << 20)
                 remove_tree(path)
             os._exit(0)
         self._sweepers.add(pid)

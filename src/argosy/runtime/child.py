@@ -54,6 +54,7 @@ def run(descriptor: int, home: str, launcher: int, captured: int) -> None:
     code = 1
     try:
         gc.enable()
+        linux.set_name("argosy-idle")
         channel = Channel(descriptor)
         channel.say_hello()
         if not channel.has_work():
@@ -62,6 +63,7 @@ def run(descriptor: int, home: str, launcher: int, captured: int) -> None:
         if go is None:
             os._exit(0)
         os.setsid()
+        linux.set_name("argosy-step" if go.spec.workers == 1 else f"argosy-rank{go.rank}")
         tie_to_launcher(launcher)
         _reseed()
         code = _work(channel, go, home, captured)

@@ -72,7 +72,7 @@ def message_of(error: BaseException) -> str:
 def _outcome(cause: Cause, error: BaseException, source: str, rank: int, message: str) -> Outcome:
     return Outcome(
         cause,
-        message,
+        _without(source, message),
         rank=rank,
         error_type=type(error).__name__,
         traceback=_traceback(error, source),
@@ -102,9 +102,13 @@ def _traceback(error: BaseException, source: str) -> str:
         text = "".join(formatted.format())
     except BaseException:
         return ""
-    if source:
-        text = text.replace(source + os.sep, "")
+    text = _without(source, text)
     return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+
+
+def _without(source: str, text: str) -> str:
+    """The text with the user's files named as they name them, not by where their snapshot lies."""
+    return text.replace(source + os.sep, "") if source else text
 
 
 def _trim(formatted: traceback.TracebackException, source: str, seen: set[int]) -> None:

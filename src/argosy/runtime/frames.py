@@ -126,6 +126,13 @@ class RawGo(msgspec.Struct, frozen=True):
     master: str = ""
 
 
+class AttemptName(msgspec.Struct, frozen=True):
+    """As much of a specification as any version has."""
+
+    attempt: AttemptId
+    token: int
+
+
 class RawReported(msgspec.Struct, frozen=True, tag="reported"):
     """A :class:`Reported` as the launcher writes it."""
 
@@ -151,6 +158,7 @@ decode_order = msgspec.json.Decoder(Order).decode
 decode_answer = msgspec.json.Decoder(Answer).decode
 decode_from_process = msgspec.json.Decoder(FromProcess).decode
 decode_go = msgspec.json.Decoder(Go).decode
+decode_name = msgspec.json.Decoder(AttemptName).decode
 decode_spec = msgspec.json.Decoder(AttemptSpec).decode
 
 

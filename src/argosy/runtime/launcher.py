@@ -25,7 +25,7 @@ from argosy.runtime.loop import READ, Loop, Stream, Timer, wakeup_pair
 from argosy.runtime.outbox import Key, Outbox
 from argosy.runtime.pool import Pool
 from argosy.runtime.process import Exit, Process
-from argosy.runtime.protocol import Cause
+from argosy.runtime.protocol import Cause, Outcome
 from argosy.runtime.warmth import Context, TemplateKey, normal_preload
 
 _CHECK_SECONDS = 0.1
@@ -154,7 +154,11 @@ class Launcher:
                 self._shut_down()
 
     def _launch(self, raw: msgspec.Raw) -> None:
-        spec = frames.decode_spec(raw)
+        try:
+            spec = frames.decode_spec(raw)
+        except msgspec.MsgspecError as error:
+            self._refuse(raw, error)
+            return
         key = (spec.attempt, spec.token)
         if key in self._attempts or key in self.outbox.ended_keys():
             return
@@ -165,6 +169,13 @@ class Launcher:
         if self._check is None:
             self._check = self.loop.call_later(_CHECK_SECONDS, self._check_limits)
             self._sample_due = time.monotonic() + _SAMPLE_SECONDS
+
+    def _refuse(self, raw: msgspec.Raw, error: msgspec.MsgspecError) -> None:
+        """Another version of Argosy may ask for what this one does not know."""
+        name = frames.decode_name(raw)
+        outcome = Outcome(Cause.ERROR, f"the launcher can not read what to start: {error}")
+        ended = frames.RawEnded(name.attempt, name.token, outcome, time.time())
+        self.outbox.ended((name.attempt, name.token), frames.frame(ended))
 
     def conclude(self, attempt: Attempt) -> None:
         self._attempts.pop(attempt.key, None)
@@ -278,6 +289,7 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(PermissionError):
         os.setsid()
     linux.adopt_orphans()
+    linux.set_name("argosy-launcher")
     if "--lock-fd" in given:
         lock = int(given["--lock-fd"])
         listener = socket.socket(fileno=int(given["--listen-fd"]))

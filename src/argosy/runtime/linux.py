@@ -7,6 +7,7 @@ import os
 
 _PDEATHSIG = 1
 _GET_PDEATHSIG = 2
+_SET_NAME = 15
 _CHILD_SUBREAPER = 36
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,6 +37,11 @@ def is_tied() -> bool:
 def adopt_orphans() -> None:
     """Become the parent of every descendant that loses its own."""
     _prctl(_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """What ps and top show; at most 15 characters."""
+    _libc.prctl(_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
 
 
 def read(path: str) -> bytes:

@@ -55,7 +55,7 @@ class Template:
     idle: deque[Process] = field(default_factory=deque)
     waiting: deque[Seat] = field(default_factory=deque)
     used_at: float = field(default_factory=time.monotonic)
-    made_at: float = field(default_factory=time.monotonic)
+    born_at: float | None = None
 
     @property
     def busy(self) -> bool:
@@ -141,7 +141,12 @@ class Pool:
         now = time.monotonic()
         for owner in list(self._templates.values()):
             unused = now - owner.used_at
-            if not owner.ready and owner.key.source and now - owner.made_at > _IMPORT_SECONDS:
+            if (
+                owner.key.source
+                and owner.born_at
+                and not owner.ready
+                and now - owner.born_at > _IMPORT_SECONDS
+            ):
                 self._lose(owner, "its import does not come to an end")
             elif unused > _IDLE_SECONDS and not owner.busy:
                 owner.wanted = False
@@ -209,6 +214,7 @@ class Pool:
             message = _decode(data)
             owner.pid = message.pid
             if isinstance(message, Born):
+                owner.born_at = time.monotonic()
                 continue
             if message.unfit:
                 self._lose(owner, message.unfit)

@@ -98,6 +98,8 @@ class Runtime:
         """End every attempt and the launcher; no process, socket or scratch folder is left then."""
         await self._leave()
         connection, self._connection = self._connection, None
+        if connection is None or connection.lost.is_set():
+            connection = await self._connect_to_living()
         if connection is None:
             return
         pid = connection.launcher
@@ -178,7 +180,7 @@ class Runtime:
         while True:
             starting.collect()
             known = [process for processes in self._processes.values() for process in processes]
-            if await asyncio.to_thread(starting.start_if_none, self._home, known):
+            if starting.start_if_none(self._home, known):
                 self._lose(self._held.copy())
             connected = await self._try_to_connect()
             if connected is not None:
@@ -207,6 +209,15 @@ class Runtime:
             await connection.close()
             return None
         return connection, inventory
+
+    async def _connect_to_living(self) -> _Connection | None:
+        """The launcher that lives, whoever started it; None if none does."""
+        while not starting.none_lives(self._home):
+            connected = await self._try_to_connect()
+            if connected is not None:
+                return connected[0]
+            await asyncio.sleep(_RETRY_SECONDS)
+        return None
 
     def _no_answer(self) -> Unavailable:
         record = addresses.read_record(self._home)

@@ -39,6 +39,16 @@ def collect() -> None:
         _started.discard(pid)
 
 
+def none_lives(home: Home) -> bool:
+    try:
+        lock = addresses.take_lock(home)
+    except OSError:
+        return True
+    if lock is not None:
+        os.close(lock)
+    return lock is not None
+
+
 def start_if_none(home: Home, known: Iterable[tuple[int, int]] = ()) -> bool:
     """Start the launcher unless one lives. True when none lived; its predecessor's processes are gone then.
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from argosy.runtime import child, surroundings
+from argosy.runtime import child, linux, surroundings
 from argosy.runtime.warmth import MOST_FORKS, Born, Context, Fork, Ready, TemplateKey
 
 _MESSAGE = 1 << 16
@@ -76,6 +76,7 @@ def _warm_up() -> None:
 
 def _become_template(context: Context) -> None:
     os.setsid()
+    linux.set_name("argosy-template")
     child.tie_to_launcher(context.launcher)
     child.prepare()
 
