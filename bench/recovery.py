@@ -29,7 +29,7 @@ FILES = (WORKFLOWS / "one_training.py", ROOT / "examples" / "fashion_mnist" / "f
 PLAIN = Path(__file__).parent / "support" / "plain_keras.py"
 BASELINE = "plain Keras started again, until its first step"
 ROUNDS = 3
-KILL_AFTER_STEPS = 200
+KILL_AFTER_STEPS = 600
 PATIENCE_SECONDS = 180.0
 
 Found = TypeVar("Found")
