@@ -48,6 +48,18 @@ def test_no_descriptors_left_ends_the_attempt_and_not_the_launcher(world: World)
     run(main())
 
 
+def test_templates_that_never_come_up_end_the_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGOSY_CRASH_POINT", "runtime.template_born:1")
+
+    async def main() -> None:
+        async with world.running() as watched:
+            outcome = (await watched.run(world.step(QUICK))).outcome
+            assert outcome.cause is Cause.ERROR
+            assert outcome.message == "the warm process for steps died: it ended while importing"
+
+    run(main())
+
+
 def test_a_home_that_can_not_be_written_is_unavailable() -> None:
     async def main() -> None:
         runtime = Runtime(Home(Path("/proc/argosy")), lambda event: None)

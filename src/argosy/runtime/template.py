@@ -25,6 +25,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from argosy.crash_points import pass_crash_point
 from argosy.runtime import child, linux, surroundings
 from argosy.runtime.warmth import MOST_FORKS, Born, Context, Fork, Ready, TemplateKey
 
@@ -45,6 +46,7 @@ def run(commands: int, key: TemplateKey, context: Context) -> None:
         _become_template(context)
         channel = socket.socket(fileno=commands)
         channel.send(msgspec.json.encode(Born(os.getpid())))
+        pass_crash_point("runtime.template_born")
         captured = os.memfd_create("argosy-import")
         unfit = _import(key, context, captured)
         _warm_up()
