@@ -46,6 +46,12 @@ def test_every_decision_is_listed_once_and_has_its_four_parts() -> None:
         assert {"Context", "Choice", "Rejected", "How it is tested"} <= set(headings), decision.name
 
 
+def test_every_page_is_listed() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
 def test_no_requirement_names_the_place_it_came_from() -> None:
     for file in (ROOT / "requirements").glob("*.txt"):
         assert "://" not in file.read_text()
