@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from argosy.api.views import RunView
 
 _INTERVAL = 0.2
-# Showing a run of thousands of nodes takes long; watching may take at most a tenth of a core.
-_SHARE = 10.0
+# Showing a run of thousands of nodes takes long; watching may take a twentieth of a core at most.
+_SHARE = 20.0
 
 
 class Watchers:
