@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable
-from typing import cast
 
 from argosy.errors import ArgosyError, Unavailable
 from argosy.home import Home
 from argosy.runtime import addresses, frames, starting
+from argosy.runtime.connection import Connection, process_end
 from argosy.runtime.protocol import (
     AttemptId,
     AttemptSpec,
@@ -44,7 +43,7 @@ class Runtime:
     def __init__(self, home: Home, on_event: Callable[[RuntimeEvent], None]) -> None:
         self._home = home
         self._on_event = on_event
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._outgoing: list[bytes] = []
         self._queued: set[Key] = set()
         self._held: set[Key] = set()
@@ -107,7 +106,7 @@ class Runtime:
         connection.write(b"".join(self._outgoing))
         self._outgoing.clear()
         await connection.lost.wait()
-        await _process_end(pid)
+        await process_end(pid)
         starting.collect()
 
     async def _leave(self) -> None:
@@ -194,13 +193,13 @@ class Runtime:
                 raise self._no_answer()
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _try_to_connect(self) -> tuple[_Connection, frames.Inventory] | None:
+    async def _try_to_connect(self) -> tuple[Connection, frames.Inventory] | None:
         try:
             socket = addresses.connect(self._home)
         except OSError:
             return None
         socket.setblocking(False)
-        connection = _Connection(self._heard, self._lost)
+        connection = Connection(self._heard, self._lost)
         await asyncio.get_running_loop().create_connection(lambda: connection, sock=socket)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -210,7 +209,7 @@ class Runtime:
             return None
         return connection, inventory
 
-    async def _connect_to_living(self) -> _Connection | None:
+    async def _connect_to_living(self) -> Connection | None:
         """The launcher that lives, whoever started it; None if none does."""
         while not starting.none_lives(self._home):
             connected = await self._try_to_connect()
@@ -226,7 +225,7 @@ class Runtime:
             hint=f"end process {record.pid} and try again" if record else "try again",
         )
 
-    def _lost(self, connection: _Connection) -> None:
+    def _lost(self, connection: Connection) -> None:
         if connection is not self._connection or self._leaving:
             return
         self._connection = None
@@ -255,65 +254,6 @@ class Runtime:
             self._tell(Ended(attempt, token, Outcome(Cause.LOST, _LOST), time.time()))
 
 
-class _Connection(asyncio.Protocol):
-    """One connection to the launcher. ``inventory`` is its first word."""
-
-    def __init__(
-        self, on_answer: Callable[[frames.Answer], None], on_lost: Callable[[_Connection], None]
-    ) -> None:
-        self.inventory: asyncio.Future[frames.Inventory] = asyncio.get_running_loop().create_future()
-        self.lost = asyncio.Event()
-        self.launcher = 0
-        self._on_answer = on_answer
-        self._on_lost = on_lost
-        self._deframer = frames.Deframer()
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not asserted: uvloop's transports are Transports in all but name.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        for body in self._deframer.feed(data):
-            answer = frames.decode_answer(body)
-            if isinstance(answer, frames.Inventory) and not self.inventory.done():
-                self.launcher = answer.pid
-                self.inventory.set_result(answer)
-            self._on_answer(answer)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.inventory.done():
-            self.inventory.set_exception(ConnectionResetError("the launcher hung up"))
-            self.inventory.exception()  # it may be that nobody waits for it
-        self.lost.set()
-        self._on_lost(self)
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    async def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-            await self.lost.wait()
-
-
 def _living(inventory: frames.Inventory) -> set[Key]:
     started = {(each.attempt, each.token) for each in inventory.started}
     return started | set(inventory.waiting)
-
-
-async def _process_end(pid: int) -> None:
-    """Wait until a process, a child or not, has ended."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
