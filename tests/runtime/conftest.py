@@ -11,8 +11,10 @@ from .world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path / "home")
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "home")
+    yield world
+    world.end_everything()
 
 
 @pytest.fixture(scope="module")
@@ -20,4 +22,4 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One home for a file's tests, which must leave nothing in it."""
     world = World(tmp_path_factory.mktemp("shared") / "home")
     yield world
-    world.assert_nothing_left()
+    world.end_everything()

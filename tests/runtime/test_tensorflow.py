@@ -1,4 +1,4 @@
-"""TensorFlow in forked processes: imported once, used in each, ranks that find each other at reserved ports."""
+"""TensorFlow in forked processes: imported once, used in each; ranks meet at their reserved ports."""
 
 from __future__ import annotations
 

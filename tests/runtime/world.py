@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import os
+import signal
 import textwrap
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -15,7 +18,7 @@ import msgspec
 from argosy.artifacts.reference import Inline, Value
 from argosy.artifacts.store import ArtifactStore
 from argosy.home import Home
-from argosy.runtime import linux
+from argosy.runtime import linux, starting
 from argosy.runtime.protocol import (
     AttemptId,
     AttemptSpec,
@@ -150,6 +153,15 @@ class World:
         finally:
             await watched.runtime.shut_down()
         self.assert_nothing_left()
+
+    def end_everything(self) -> None:
+        """What a test that failed half way has left must not outlive it."""
+        while left := self.processes():
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            os.sched_yield()
+        starting.collect()
 
     def assert_nothing_left(self) -> None:
         assert self.processes() == []
