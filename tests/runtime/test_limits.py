@@ -148,18 +148,18 @@ def test_one_huge_allocation_fails_in_the_step_itself(world: World) -> None:
 
 def test_a_kill_near_the_limit_is_taken_for_the_kernels(world: World) -> None:
     code = """
-    import os, argosy.reporting as reporting, time
+    import time
     def main():
-        kept = b"x" * (62 * 2**20)
+        kept = b"x" * (246 * 2**20)
         time.sleep(600)
     """
 
     async def main() -> None:
         async with world.running() as watched:
-            spec = world.step(code, memory=64 * MEBIBYTE)
+            spec = world.step(code, memory=256 * MEBIBYTE)
             watched.runtime.launch(spec)
             pid = (await watched.started(spec.attempt)).processes[0][0]
-            await watched.sampled(spec.attempt, lambda s: s.memory > 62 * MEBIBYTE)
+            await watched.sampled(spec.attempt, lambda s: s.memory > 245 * MEBIBYTE)
             os.kill(pid, 9)
             outcome = (await watched.ended(spec.attempt)).outcome
             assert outcome.cause is Cause.OUT_OF_MEMORY

@@ -35,6 +35,8 @@ _BYTES_PER_SECOND = 4e9
 _SAMPLE_SECONDS = 1.0
 _TEND_SECONDS = 5.0
 _ALONE_SECONDS = 60.0
+# Ends that nobody has acknowledged are worth staying for, though not for ever.
+_UNTOLD_SECONDS = 86_400.0
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -95,9 +97,11 @@ class Launcher:
     def _tend(self) -> None:
         self.loop.call_later(_TEND_SECONDS, self._tend)
         self.pool.tend()
-        if self.outbox.connected or self._attempts or self.outbox.ended_keys():
+        if self.outbox.connected or self._attempts:
             self._alone_since = time.monotonic()
-        elif time.monotonic() - self._alone_since > _ALONE_SECONDS:
+            return
+        patience = _UNTOLD_SECONDS if self.outbox.ended_keys() else _ALONE_SECONDS
+        if time.monotonic() - self._alone_since > patience:
             self._shut_down()
 
     def _shut_down(self) -> None:
