@@ -33,7 +33,7 @@ demo: $(runtime) ## Run the main job: raw images to a served ensemble, and ask i
 
 test: $(development) ## Run all tests, quick ones first (PYTEST_ARGUMENTS="-k name" narrows them)
 	@$(compile)
-	@$(with_dataset); $(python) -m pytest $(PYTEST_ARGUMENTS) || { code=$$?; [ $$code = 5 ] || exit $$code; }
+	@$(python) -m pytest $(PYTEST_ARGUMENTS) || { code=$$?; [ $$code = 5 ] || exit $$code; }
 
 check: $(development) ## Lint, formatting, types and the layers of the rooms
 	@failed=; \
@@ -51,7 +51,7 @@ format: $(development) ## Put the code into the house format
 
 bench: $(benches) ## Run every benchmark, ours beside a baseline (takes about half an hour)
 	@$(compile)
-	@for file in bench/*.py; do $(python) "$$file"; done
+	@$(with_dataset); for file in bench/*.py; do $(python) "$$file"; done
 
 clean: ## Remove .venv and every cache (the home of your runs stays)
 	rm -rf $(venv) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
