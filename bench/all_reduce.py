@@ -50,7 +50,7 @@ def microseconds(processes: list[subprocess.Popen[str]]) -> float:
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise SystemExit("a training failed; run bench/support/train_rank.py by hand to see why")
-    return 1e6 / float(outputs[0])
+    return 1e6 / float(outputs[0].splitlines()[-1])
 
 
 def two_workers(dataset: Path) -> float:
@@ -76,7 +76,7 @@ def main() -> None:
             ROUNDS,
             warm_up=False,
         )
-    target = statistics.median(taken[BASELINE]) / GOAL
+    target = round(statistics.median(taken[BASELINE]) / GOAL)
     rows = [Row(name, values, target if "workers" in name else None) for name, values in taken.items()]
     report("All-reduce", "µs an image", rows, BASELINE, "bench/all_reduce.py")
     for row in rows:
