@@ -73,6 +73,12 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         IdxFile(tmp_path / "nothing", dimensions=3)
 
 
+def test_a_header_that_promises_more_than_the_memory_holds_costs_no_memory(tmp_path: Path) -> None:
+    promised = idx(IMAGES, dimensions=(2**32 - 1, 2**13, 2**13))
+    with pytest.raises(InvalidInput, match="ends after 7056 bytes"):
+        read(tmp_path / "images", promised, block=2**20)
+
+
 @given(cut=st.integers(0, len(ZIPPED) - 1))
 def test_no_cut_of_a_gzip_file_goes_unseen(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     with pytest.raises(InvalidInput):

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from argosy.errors import InvalidInput
 
 _UNSIGNED_BYTE = 0x08
+_BLOCK_BYTES = 64 * 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _HINT = "fetch the file again from its publisher, or reinstall the package it comes from"
 
@@ -63,6 +64,7 @@ class IdxFile:
     def blocks(self, rows: int) -> Iterator[Bytes]:
         """The values in order, uint8[up to ``rows``, ...] at a time; each block is valid until the next."""
         row_bytes = math.prod(self.shape[1:])
+        rows = self.block_rows(rows)
         block = np.empty((min(rows, self.rows), *self.shape[1:]), np.uint8)
         for start in range(0, self.rows, rows):
             part = block[: min(rows, self.rows - start)]
@@ -74,6 +76,10 @@ class IdxFile:
                 )
             yield part
         self._expect_end()
+
+    def block_rows(self, rows: int) -> int:
+        """How many of ``rows`` fit into a block: a header may promise rows of any size."""
+        return max(1, min(rows, _BLOCK_BYTES // math.prod(self.shape[1:])))
 
     def _read_header(self, dimensions: int) -> tuple[int, ...]:
         magic = self._read(4)
@@ -89,8 +95,8 @@ class IdxFile:
                 f"ends inside its header, after {4 + len(sizes)} bytes", str(4 + 4 * dimensions)
             )
         shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
-        if 0 in shape or math.prod(shape) > 2**40:
-            raise self._error(f"claims the shape {shape}", "sizes above zero and less than a terabyte")
+        if 0 in shape or math.prod(shape[1:]) > _BLOCK_BYTES:
+            raise self._error(f"claims the shape {shape}", "sizes above zero, and rows of at most 64 MiB")
         return shape
 
     def _expect_end(self) -> None:
@@ -170,7 +176,7 @@ def read_pairs(
             hint="use the two files of one split, from the same source",
             context={"file": str(labels.path), "found": labels.rows, "expected": images.rows},
         )
-    start = 0
+    start, rows = 0, images.block_rows(rows)
     for image_block, label_block in zip(images.blocks(rows), labels.blocks(rows), strict=True):
         if int(label_block.max()) >= classes:
             at = int(np.argmax(label_block >= classes))
