@@ -1,15 +1,15 @@
 """The one error tree of Argosy.
 
-    ArgosyError
-    ├── InvalidRequest   the caller asked for something wrong: mend the request   (HTTP 400, exit 2)
-    │   ├── InvalidGraph      a workflow that can not be: every problem at once
-    │   └── InvalidInput      a file or a value from outside that can not be read
-    ├── NotFound         the named thing does not exist                           (HTTP 404, exit 2)
-    ├── Conflict         it exists, but its present state forbids this            (HTTP 409, exit 2)
-    ├── TooLarge         the request is over a limit                              (HTTP 413, exit 2)
-    ├── Unavailable      right, but not now: try again later                      (HTTP 503, exit 2)
-    ├── CorruptArtifact  stored bytes do not match their digest                   (HTTP 500)
-    └── RunFailed        the request was right and the run ended badly            (exit 1)
+ArgosyError
+├── InvalidRequest   the caller asked for something wrong: mend the request   (HTTP 400, exit 2)
+│   ├── InvalidGraph      a workflow that can not be: every problem at once
+│   └── InvalidInput      a file or a value from outside that can not be read
+├── NotFound         the named thing does not exist                           (HTTP 404, exit 2)
+├── Conflict         it exists, but its present state forbids this            (HTTP 409, exit 2)
+├── TooLarge         the request is over a limit                              (HTTP 413, exit 2)
+├── Unavailable      right, but not now: try again later                      (HTTP 503, exit 2)
+├── CorruptArtifact  stored bytes do not match their digest                   (HTTP 500)
+└── RunFailed        the request was right and the run ended badly            (exit 1)
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ class InvalidGraph(InvalidRequest):
             "\n".join(str(problem) for problem in problems),
             context={
                 "problems": [
-                    {"rule": p.rule, "message": p.message, "hint": p.hint, "where": p.where}
-                    for p in problems
+                    {"rule": p.rule, "message": p.message, "hint": p.hint, "where": p.where} for p in problems
                 ]
             },
         )

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from argosy.flow.loading import load
 
 from argosy.api.process import Announcement
 from argosy.api.views import RunRequest, RunView
 from argosy.client.client import ControlClient
 from argosy.flow.graph import graph_to_json
+from argosy.flow.loading import load
 from argosy.home import Home
 
 START_SECONDS = 30.0
@@ -74,8 +74,5 @@ def request(file: Path, workflow: str | None = None, **parameters: object) -> Ru
 
 def finish(client: ControlClient, run: str) -> RunView:
     """The run's last view."""
-    view = None
-    for view in client.watch(run):
-        pass
-    assert view is not None
-    return view
+    *_, last = client.watch(run)
+    return last

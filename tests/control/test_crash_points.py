@@ -1,4 +1,4 @@
-"""The control plane killed at every commit boundary: each run still gives the result of an undisturbed one."""
+"""The control plane killed at every commit boundary: each run gives the result of an undisturbed one."""
 
 from __future__ import annotations
 
