@@ -104,6 +104,11 @@ def closes_everything():
     os.closerange(3, 1000)
     return "lost"
 def wrong_type(): return object()
+def not_an_int() -> int: return "3"
+
+@ar.step
+def texts_among_numbers(limit: tuple[int, int]) -> list[dict[str, float]]:
+    return [{"accuracy": limit[0]}, {"accuracy": "high"}]
 def not_a_dataset(): return 5
 def out_of_memory(): return bytearray(1 << 60)
 def prints_binary():
@@ -149,6 +154,7 @@ ROWS = {
         "closes_output",
         "closes_everything",
         "wrong_type",
+        "not_an_int",
         "out_of_memory",
         "prints_binary",
     ]
@@ -160,6 +166,7 @@ ROWS = {
     "folder": Row("folder", output="tree"),
     "surroundings": Row("surroundings", settings={"cpu": 1.0, "environment": {"EXTRA": "yes"}}),
     "random_again": Row("random_numbers"),
+    "texts_among_numbers": Row("texts_among_numbers", {"limit": inline([1, 2])}),
     "not_a_dataset": Row("not_a_dataset", output="dataset"),
     "missing_argument": Row("add", {"x": inline(1)}),
     "no_such_step": Row("nothing_of_that_name"),
@@ -323,6 +330,21 @@ def test_a_result_of_the_wrong_type_is_an_error_with_a_hint(played: Played) -> N
         assert cause is Cause.ERROR
         assert f"what {name} returned can not be stored" in message
         assert "hint: " in message
+
+
+def test_a_result_that_is_not_what_the_step_declares_is_refused(played: Played) -> None:
+    assert played.outcome("not_an_int") == (
+        Cause.ERROR,
+        "what not_an_int returned is not what it declares: the result is '3' (str), expected int\n"
+        "hint: return int, or declare what the step returns",
+    )
+    cause, message = played.outcome("texts_among_numbers")
+    assert cause is Cause.ERROR
+    assert "the result[1]['accuracy'] is 'high' (str), expected float" in message
+
+
+def test_a_traceback_is_in_the_log_of_its_attempt(played: Played) -> None:
+    assert played.log("raises_deep") == "imported\n" + played.ended["raises_deep"].outcome.traceback
 
 
 def test_a_traceback_holds_the_users_frames_only(played: Played) -> None:

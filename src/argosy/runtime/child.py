@@ -129,8 +129,17 @@ def _work(channel: Channel, go: Go, home: str, captured: int) -> int:
     from argosy.runtime import worker
 
     finished, code = worker.execute(spec, go.rank, home)
+    _log_traceback(finished.outcome)
     channel.finish(finished)
     return code
+
+
+def _log_traceback(outcome: Outcome) -> None:
+    # The step may have closed or replaced what it writes to.
+    if outcome.traceback:
+        with contextlib.suppress(Exception):
+            _flush()
+            sys.stderr.write(outcome.traceback)
 
 
 def _not_set_up(error: OSError, rank: int) -> Outcome:

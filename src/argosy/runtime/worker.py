@@ -6,12 +6,14 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import msgspec
 
 from argosy.artifacts.store import ArtifactStore
 from argosy.errors import ArgosyError, CorruptArtifact
+from argosy.flow.results import misfit
 from argosy.home import Home
 from argosy.runtime import faults
 from argosy.runtime.child import find_source
@@ -55,7 +57,17 @@ def _step(call: StepCall, rank: int, home: str, scratch: Path) -> Result:
     if os.getpid() != pid or rank > 0:
         # A fork of the step that came back here has nothing to store; neither have other ranks.
         return Finished(Outcome(Cause.SUCCEEDED)), 0
+    if refused := _misfit(function, result, call):
+        return _failed(refused)
     return _store(store, result, call, source)
+
+
+def _misfit(function: Any, result: object, call: StepCall) -> Outcome | None:
+    found = misfit(function, result) if isinstance(function, FunctionType) else None
+    if found is None:
+        return None
+    message = f"what {call.function} returned is not what it declares: {found[0]}\nhint: {found[1]}"
+    return Outcome(Cause.ERROR, message, error_type="TypeError")
 
 
 def _store(store: ArtifactStore, result: object, call: StepCall, source: str) -> Result:
