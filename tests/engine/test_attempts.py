@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
-from argosy.engine.attempts import LOSS_LIMIT, backoff_seconds
+from argosy.engine.attempts import KILL_LIMIT, LOSS_LIMIT, backoff_seconds
 from argosy.engine.commands import Enqueue, Launch, StartTimer, Stop, Withdraw
 from argosy.engine.events import AttemptEnded, AttemptGranted, AttemptStarted, BackoffElapsed
 from argosy.engine.identity import attempt_id, split_attempt_id
@@ -88,6 +90,40 @@ def test_losses_are_bounded() -> None:
         play.begin("a")
         play.end("a", Cause.LOST, "gone")
     assert play["a"].reason == "lost 6 times; the last time: lost: gone"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_attempt_killed_from_outside_runs_again_at_once(number: int) -> None:
+    play = Play(step("a"))
+    for _ in range(KILL_LIMIT):
+        play.begin("a")
+        commands = play.send(killed(play, number))
+        assert [type(command) for command in commands] == [Enqueue, Withdraw]
+    play.begin("a")
+    play.send(killed(play, number))
+    assert play["a"].phase is Phase.FAILED
+
+
+def test_a_crash_of_the_step_itself_is_a_failure() -> None:
+    play = Play(step("a"))
+    play.begin("a")
+    play.send(killed(play, signal.SIGSEGV))
+    assert play["a"].phase is Phase.FAILED
+
+
+def killed(play: Play, number: int) -> AttemptEnded:
+    attempt, token = play.attempt("a")
+    return AttemptEnded(play.time, attempt, token, Outcome(Cause.SIGNAL, "killed", signal=number))
+
+
+def test_what_runs_again_keeps_the_time_it_first_stood_in_line() -> None:
+    play = Play(step("a", retry=RetryRule(limit=3)))
+    queued_at = play["a"].queued_at
+    play.fail("a")
+    play.time += 60
+    play.send(BackoffElapsed(play.time, NodeId("a"), 1))
+    assert play["a"].phase is Phase.QUEUED
+    assert play["a"].queued_at == queued_at
 
 
 def test_losses_do_not_use_up_retries() -> None:

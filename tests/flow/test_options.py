@@ -33,7 +33,7 @@ REFUSED: list[tuple[str, Callable[[], Any], str]] = [
     ("a negative memory", lambda: ar.Resources(memory="-2Gi"), "memory '-2Gi'"),
     ("no memory at all", lambda: ar.Resources(memory=0), "memory 0"),
     ("a memory without its unit", lambda: ar.Resources(memory=2), "2 bytes"),
-    ("a memory beyond counting", lambda: ar.Resources(memory="9" * 400 + "Gi"), "too large"),
+    ("a memory beyond counting", lambda: ar.Resources(memory="9" * 400 + "Gi"), "is not a size"),
     ("a negative gpu", lambda: ar.Resources(gpu=-1), "gpu -1"),
     ("half a gpu", lambda: ar.Resources(gpu=0.5), "gpu 0.5"),  # type: ignore[arg-type]
     ("a gpu that is a truth", lambda: ar.Resources(gpu=True), "gpu True"),
@@ -46,11 +46,11 @@ REFUSED: list[tuple[str, Callable[[], Any], str]] = [
     ("a factor that shrinks", lambda: ar.Retry(factor=0.5), "factor 0.5"),
     ("a factor without end", lambda: ar.Retry(factor=float("inf")), "factor inf"),
     ("an age without a unit", lambda: ar.Memoize(max_age="14"), "max_age"),
-    ("an age of nothing", lambda: ar.Memoize(max_age="0d"), "max_age '0d'"),
+    ("an age of nothing", lambda: ar.Memoize(max_age="0d"), "max_age: duration '0d'"),
     ("a negative age", lambda: ar.Memoize(max_age=-1), "max_age"),
-    ("an age beyond counting", lambda: ar.Memoize(max_age="9" * 30 + "d"), "too large"),
+    ("an age beyond counting", lambda: ar.Memoize(max_age="9" * 30 + "d"), "is not a length of time"),
     ("a version that is a number", lambda: ar.Memoize(version=2), "version 2"),  # type: ignore[arg-type]
-    ("a timeout of nothing", lambda: ar.step(timeout="0s"), "timeout '0s'"),
+    ("a timeout of nothing", lambda: ar.step(timeout="0s"), "timeout: duration '0s'"),
     ("a timeout in words", lambda: ar.step(timeout="long"), "timeout"),
     ("an unknown serializer", lambda: ar.step(serializer="dill"), "serializer='dill'"),
     ("an empty name", lambda: ar.step(name=""), "name=''"),

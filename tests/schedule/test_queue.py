@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from argosy.schedule.model import Capacity, Demand, Job, JobId
 from argosy.schedule.queue import JobQueue
 
 
-def job(name: str, cpu: float = 1.0, **options: int) -> Job:
+def job(name: str, cpu: float = 1.0, **options: Any) -> Job:
     memory = options.pop("memory", 0)
     return Job(JobId(name), Demand(cpu, memory, options.pop("gpu", 0)), **options)
 
@@ -47,6 +49,16 @@ def test_a_gang_starts_all_or_none() -> None:
     line.withdraw(JobId("a"))
     assert line.take_granted() == ["gang"]
     assert line.state.used.cpu == 2.0
+
+
+def test_what_has_to_run_again_goes_before_all_that_came_later() -> None:
+    line = queue(cpu=1.0)
+    for number, name in enumerate(["killed", "next", "last"]):
+        line.submit(job(name, arrival=(0.0, number)))
+    assert line.take_granted() == ["killed"]
+    line.submit(job("killed again", arrival=(0.0, 0)))
+    line.withdraw(JobId("killed"))
+    assert line.take_granted() == ["killed again"]
 
 
 def test_nobody_overtakes_the_head_of_the_line() -> None:

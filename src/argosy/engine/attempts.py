@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 from argosy.artifacts.reference import Value
@@ -19,6 +20,7 @@ from argosy.units import format_duration
 
 # Losses are nobody's fault in the step, but a node that is lost time after time must not run for ever.
 LOSS_LIMIT = 5
+KILL_LIMIT = 2
 # A run that was not cancelled has no cancelled attempts: whoever stopped one stopped the machinery.
 _LOSSES = frozenset({Cause.LOST, Cause.PREEMPTED, Cause.CANCELLED})
 _PERMANENT = frozenset({Cause.IMPORT_ERROR, Cause.CORRUPT_INPUT})
@@ -28,7 +30,14 @@ def queue(transition: Transition, node: NodeId) -> None:
     """Number a new attempt and ask for its room."""
     state = transition[node]
     number = state.attempt + 1
-    transition.change(node, phase=Phase.QUEUED, attempt=number, resume_at=None)
+    transition.change(
+        node,
+        phase=Phase.QUEUED,
+        attempt=number,
+        resume_at=None,
+        # Kept from the first attempt on: what runs again keeps its place in line.
+        queued_at=transition.time if state.queued_at is None else state.queued_at,
+    )
     transition.emit(Enqueue(node, attempt_id(transition.plan.run, node, number)))
 
 
@@ -68,19 +77,29 @@ def started(transition: Transition, event: AttemptStarted) -> None:
 
 def ended(transition: Transition, event: AttemptEnded) -> None:
     """Take the result once; a report of a superseded attempt only gives its room back."""
-    transition.emit(Withdraw(event.attempt))
     node = _current_node(transition, event.attempt, event.token)
-    if node is None or transition[node].phase not in HOLDING:
-        return
+    if node is not None and transition[node].phase in HOLDING:
+        _conclude(transition, node, event)
+    # Last, so that an attempt that follows at once stands in line before the room is given away.
+    transition.emit(Withdraw(event.attempt))
+
+
+def _conclude(transition: Transition, node: NodeId, event: AttemptEnded) -> None:
     outcome = event.outcome
     if outcome.cause is Cause.SUCCEEDED and event.output is not None:
         nodes.succeed(transition, node, event.output)
     elif transition.state.cancelled:
         nodes.set_cancelled(transition, node, transition.state.reason)
-    elif outcome.cause in _LOSSES:
+    elif outcome.cause in _LOSSES or _was_killed(transition, node, outcome):
         _repeat_lost(transition, node, outcome)
     else:
         _retry_or_fail(transition, node, outcome)
+
+
+def _was_killed(transition: Transition, node: NodeId, outcome: Outcome) -> bool:
+    """Whether someone else ended it. Beyond the first few times the step itself is suspected."""
+    from_outside = outcome.cause is Cause.SIGNAL and outcome.signal in (signal.SIGKILL, signal.SIGTERM)
+    return from_outside and transition[node].losses < KILL_LIMIT
 
 
 def _repeat_lost(transition: Transition, node: NodeId, outcome: Outcome) -> None:

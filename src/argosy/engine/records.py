@@ -65,11 +65,10 @@ def looks_the_same(before: NodeState | None, after: NodeState) -> bool:
 def node_record(plan: Plan, node: NodeId, state: NodeState) -> NodeRecord:
     graph_node = plan.node_of(node)
     instance = state.parent is not None
-    base = plan.positions[graph_node.id] << 32
     return NodeRecord(
         run=plan.run,
         node=node,
-        position=base + (int(node[node.rindex("[") + 1 : -1]) + 1 if instance else 0),
+        position=plan.position(node),
         step=graph_node.step if isinstance(graph_node, StepNode) else graph_node.service,
         kind="step" if isinstance(graph_node, StepNode) else "service",
         state=shown_state(state.phase),

@@ -262,7 +262,8 @@ class Engine:
         """Carry out at once what touches nothing outside; keep the rest until after the commit."""
         match command:
             case commands.Enqueue(node, attempt):
-                self._queue.submit(specs.job_for(live.plan, node, attempt))
+                queued_at = live.state.nodes[node].queued_at
+                self._queue.submit(specs.job_for(live.plan, node, attempt, queued_at))
             case commands.Withdraw(attempt):
                 self._queue.withdraw(JobId(attempt))
             case commands.LookUpMemo():
@@ -379,7 +380,9 @@ class Engine:
 
     def _adopt(self, live: LiveRun) -> None:
         for attempt, _ in held_attempts(live):
-            self._queue.adopt(specs.job_for(live.plan, split_attempt_id(attempt)[1], attempt))
+            node = split_attempt_id(attempt)[1]
+            queued_at = live.state.nodes[node].queued_at
+            self._queue.adopt(specs.job_for(live.plan, node, attempt, queued_at))
 
     def _resume(self, live: LiveRun, alive: frozenset[tuple[AttemptId, int]]) -> None:
         """Leave be what lives, declare lost what ran and does not, ask again for everything else."""

@@ -11,12 +11,18 @@ from argosy.runtime.protocol import AttemptId, AttemptSpec, StepCall
 from argosy.schedule.model import Demand, Job, JobId
 
 
-def job_for(plan: Plan, node: NodeId, attempt: AttemptId) -> Job:
+def job_for(plan: Plan, node: NodeId, attempt: AttemptId, queued_at: float | None) -> Job:
     """What an attempt asks the scheduler for: every rank of its gang, all or none."""
     step = plan.step_of(node)
     resources = step.resources
     demand = Demand(resources.cpu, resources.memory or 0, resources.gpu)
-    return Job(JobId(attempt), demand, step.gang.workers, step.priority)
+    return Job(
+        JobId(attempt),
+        demand,
+        step.gang.workers,
+        step.priority,
+        arrival=(queued_at or 0.0, plan.position(node)),
+    )
 
 
 def log_pattern(home: Home, run: str, node: NodeId, number: int) -> str:

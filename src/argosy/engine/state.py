@@ -72,6 +72,7 @@ class NodeState(msgspec.Struct, frozen=True):
     item: Value | None = None
     instances: int = 0
     resume_at: float | None = None
+    queued_at: float | None = None
     created_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
@@ -116,6 +117,12 @@ class Plan:
     @cached_property
     def positions(self) -> dict[NodeId, int]:
         return {node.id: position for position, node in enumerate(self.graph.nodes)}
+
+    def position(self, instance: NodeId) -> int:
+        """Where a node stands in the graph; instances follow their mapped node in order."""
+        node = self.node_of(instance).id
+        index = 0 if node == instance else int(instance[len(node) + 1 : -1]) + 1
+        return (self.positions[node] << 32) + index
 
     def node_of(self, instance: NodeId) -> Node:
         """The graph's node of a node or of one of a mapped node's instances."""

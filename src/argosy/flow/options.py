@@ -147,8 +147,6 @@ def _is_number(value: object) -> bool:
 def _quantity(parse: Callable[..., T], value: object, name: str) -> T:
     try:
         return parse(value)
-    except OverflowError:
-        raise InvalidRequest(f"{name} {value!r} is too large", hint="write a smaller one") from None
     except InvalidRequest as error:
         # The floor names the kind of quantity; an author looks for the name of the option.
         kind = error.message.partition(" ")[0]

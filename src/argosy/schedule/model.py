@@ -18,7 +18,11 @@ class Demand(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """``workers`` equal demands, granted all or none. Higher ``priority`` first, then first come."""
+    """``workers`` equal demands, granted all or none. Higher ``priority`` first, then first come.
+
+    ``arrival`` is (seconds, tie-break) of the work the job is for: what has to run again keeps its place
+    before all that came later.
+    """
 
     id: JobId
     demand: Demand
@@ -26,6 +30,7 @@ class Job(msgspec.Struct, frozen=True):
     priority: int = 0
     user: str = ""
     queue: str = "default"
+    arrival: tuple[float, int] = (0.0, 0)
 
 
 class Capacity(msgspec.Struct, frozen=True):

@@ -42,6 +42,7 @@ class Place:
     """A waiting job's place: higher priority first, then first come first served."""
 
     negative_priority: int
+    arrival: tuple[float, int]
     sequence: int
     job: Job = field(compare=False)
 
@@ -69,7 +70,7 @@ class ScheduleState:
         return None if place is None else bisect_left(self.waiting, place)
 
     def with_waiting(self, job: Job) -> ScheduleState:
-        place = Place(-job.priority, self.sequence, job)
+        place = Place(-job.priority, job.arrival, self.sequence, job)
         position = bisect_left(self.waiting, place)
         return replace(
             self,
