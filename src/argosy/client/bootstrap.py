@@ -31,6 +31,7 @@ def ensure_control_plane(home: Home, started: Callable[[], None] = lambda: None)
     ``started`` is called once if this process is the one that starts it. Raises Unavailable with the
     reason if the home can not be used, or if it does not answer within 20 seconds.
     """
+    _require_linux()
     if not connectable(home):
         deadline = time.monotonic() + START_SECONDS
         _make_folders(home)
@@ -39,6 +40,15 @@ def ensure_control_plane(home: Home, started: Callable[[], None] = lambda: None)
                 started()
                 _start(home, deadline)
     return ControlClient(home)
+
+
+def _require_linux() -> None:
+    # Not `sys.platform == ...`: mypy would take everything after it for dead code.
+    if not sys.platform.startswith("linux"):
+        raise errors.Unavailable(
+            f"the embedded engine needs Linux, and this is {sys.platform}",
+            hint="run Argosy in a Linux machine or container; `argosy graph` works everywhere",
+        )
 
 
 def _make_folders(home: Home) -> None:
