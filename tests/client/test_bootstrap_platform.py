@@ -12,9 +12,7 @@ from argosy.errors import Unavailable
 from argosy.home import Home
 
 
-def test_another_system_is_told_so_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_system_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(Unavailable, match="needs Linux, and this is darwin"):
         ensure_control_plane(Home(tmp_path / "home"))
