@@ -98,6 +98,7 @@ def test_tensorflow_and_pillow_read_every_kind_of_image_alike(gangs: Gangs, tmp_
         "jpeg": png(GREY, "JPEG", quality=90),
         "jpeg-colour": png(COLOUR, "JPEG", quality=90),
         "jpeg-smooth": png(SMOOTH, "JPEG"),
+        "jpeg-cmyk": png(Image.fromarray(np.dstack([COLOUR, GREY]), "CMYK"), "JPEG"),
     }
     images = save(tmp_path / "images.npz", exact | resized | jpegs)
     assert gangs("decoded_by_tensorflow", output=tmp_path, images=images) == [0], error_of(tmp_path)

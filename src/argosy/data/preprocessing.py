@@ -2,7 +2,8 @@
 
 The rules, in this order, and nowhere else:
   1. PNG or JPEG; the first image; colour profiles and orientation tags are ignored.
-  2. 16 bits a channel become 8 by the high byte; transparency is dropped; palettes are looked up.
+  2. 16 bits a channel become 8 by the high byte; transparency is dropped; palettes are looked up; CMYK
+     becomes RGB by (255 - C) (255 - K) / 255, cut to an integer, and alike for M and Y.
   3. One channel: luma of ITU-R BT.601 in integers, (19595 R + 38470 G + 7471 B + 32768) >> 16.
   4. A size other than the model's: stretched by a triangle filter whose support grows when it shrinks
      (Pillow's BILINEAR, ``tf.image.resize(..., antialias=True)``), on float32, without rounding.
@@ -199,10 +200,16 @@ def _pixels(image: Image.Image, channels: int) -> npt.NDArray[np.uint8]:
         if image.mode.startswith("I"):
             grey = (np.asarray(image) >> 8).astype(np.uint8)
             return grey if channels == 1 else np.repeat(grey[..., np.newaxis], 3, axis=-1)
-        rgb = image.convert("RGB")
+        rgb = _from_cmyk(image) if image.mode == "CMYK" else image.convert("RGB")
         return np.asarray(rgb.convert("L") if channels == 1 else rgb, np.uint8)
     except _DAMAGE as error:
         raise _damaged(error) from None
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image:
+    # Pillow rounds here where ``tf.io.decode_jpeg`` cuts.
+    left = 255 - np.asarray(image, np.uint16)
+    return Image.fromarray((left[..., :3] * left[..., 3:] // 255).astype(np.uint8))
 
 
 def _damaged(error: Exception) -> InvalidInput:
