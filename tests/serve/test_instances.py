@@ -124,6 +124,11 @@ def test_many_large_images_in_one_request_are_refused_together() -> None:
         decode_instances([large] * 12, PREPROCESSING, limits)
 
 
+def test_more_instances_than_memory_has_room_for_are_refused_by_their_number() -> None:
+    with pytest.raises(TooLarge, match="holds 15000000 instances, at most 42799 are taken"):
+        decode_instances([0] * 15_000_000, PREPROCESSING, InputLimits())
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +23,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """``body_bytes`` and ``request_pixels`` (of all PNGs) for a request, ``image`` for each image."""
+    """``image`` is for each image, the rest for a request: ``request_pixels`` of all PNGs, ``input_values``
+    of all that the model is given."""
 
     body_bytes: int = 32 * 2**20
+    # Small PNGs grow thirtyfold, and a number that is no instance a thousandfold.
+    input_values: int = 2**25
     image: ImageLimits = field(default_factory=ImageLimits)
     request_pixels: int = 100_000_000
 
@@ -54,6 +58,12 @@ def decode_instances(
     instances: Sequence[Any], preprocessing: ImagePreprocessing, limits: InputLimits
 ) -> Images:
     """float32[instances, height, width, channels], preprocessed. Raises InvalidInput or TooLarge."""
+    most = max(1, limits.input_values // math.prod(preprocessing.shape))
+    if len(instances) > most:
+        raise TooLarge(
+            f"the request holds {len(instances)} instances, at most {most} are taken",
+            hint="send fewer instances in a request",
+        )
     if isinstance(instances[0], list):
         return preprocessing.from_arrays(_numbers(instances, preprocessing))
     images = np.empty((len(instances), *preprocessing.shape), np.float32)

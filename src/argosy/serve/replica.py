@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,9 @@ class Replica:
                 inputs.append(decode_instances(instances, self._model.preprocessing, self._limits))
                 answers.append(b"")
             except ArgosyError as error:
+                answers.append(error)
+            except Exception as error:  # The others of the batch have no part in it.
+                traceback.print_exc()
                 answers.append(error)
         if inputs:
             outputs = iter(self._outputs(inputs))
