@@ -84,6 +84,30 @@ async def test_wrong_requests_are_answered_with_what_is_wrong(tmp_path: Path) ->
 
 
 @asynchronous
+async def test_what_the_gateway_itself_refuses_is_answered_in_json(tmp_path: Path) -> None:
+    async with stage(tmp_path) as home:
+        await home.deploy("digits", "m1")
+        for request, status, words in [
+            (b"GET /v1/models/digits HTTP/1.1\r\n\r\n", 400, b"send a Host header"),
+            (b"GET /v1%2Fmodels HTTP/1.1\r\nhost: x\r\n\r\n", 400, b"a path without %2F"),
+            (
+                b"GET /v1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+                403,
+                b"can not be upgraded",
+            ),
+            (b"GET /v1/models HTTP/1.0\r\n\r\n", 200, b"digits"),
+        ]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readuntil(b"}")
+            writer.close()
+            assert int(head.split()[1]) == status
+            assert b"content-type: application/json" in head
+            assert words in body
+
+
+@asynchronous
 async def test_a_request_of_50_megabytes_is_refused_at_once(tmp_path: Path) -> None:
     async with stage(tmp_path) as home:
         await home.deploy("digits", "m1")

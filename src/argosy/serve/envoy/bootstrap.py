@@ -9,6 +9,7 @@ from argosy.serve.envoy.json_types import Json, duration, loopback, pipe, typed,
 from argosy.serve.envoy.routes import INTERNAL, PUBLIC, REQUEST_SECONDS, too_large_body
 
 BODY_LIMIT = 32 * 2**20
+HEADERS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def _connection_manager(name: str, routes: str) -> dict[str, Any]:
         "local_reply_config": {"mappers": _error_bodies()},
         "server_name": "argosy",
         "generate_request_id": False,
+        # nginx as a proxy and ApacheBench speak it.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
@@ -74,7 +77,7 @@ def _connection_manager(name: str, routes: str) -> dict[str, Any]:
             "idle_timeout": duration(3600),
             "max_headers_count": 100,
         },
-        "request_headers_timeout": duration(10),
+        "request_headers_timeout": duration(HEADERS_SECONDS),
         "request_timeout": duration(REQUEST_SECONDS),
         "stream_idle_timeout": duration(REQUEST_SECONDS + 5),
     }
@@ -136,8 +139,21 @@ def _error_bodies() -> list[Json]:
         ),
         _mapper(
             _status_is(408),
-            error=f"the request was not received within {REQUEST_SECONDS:g} s",
+            error="the request was not received in time",
             code="timeout",
+            hint=f"its headers may take {HEADERS_SECONDS:g} s, all of it {REQUEST_SECONDS:g} s",
+        ),
+        _mapper(
+            _status_is(403),
+            error="the connection can not be upgraded to another protocol",
+            code="invalid_request",
+            hint="speak HTTP/1.1 or HTTP/2",
+        ),
+        _mapper(
+            _status_is(400),
+            error="the request is not valid HTTP (%RESPONSE_CODE_DETAILS%)",
+            code="invalid_request",
+            hint="send a Host header and a path without %%2F, %%5C and %%00",
         ),
     ]
 
