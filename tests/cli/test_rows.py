@@ -14,8 +14,8 @@ def node(name: str, state: str = "waiting", step: str = "", **more: object) -> N
     return NodeView(name, step or name.partition("[")[0].rstrip("-0123456789"), "step", state, **more)  # type: ignore[arg-type]
 
 
-def run(*nodes: NodeView, state: str = "running") -> RunView:
-    return RunView("r-1", "hello", state, 100.0, nodes=list(nodes))
+def run(*nodes: NodeView, state: str = "running", reason: str = "") -> RunView:
+    return RunView("r-1", "hello", state, 100.0, nodes=list(nodes), reason=reason)
 
 
 def test_few_nodes_of_a_step_are_rows_of_their_own() -> None:
@@ -134,3 +134,11 @@ def test_a_summary_shows_a_few_failures_and_counts_the_rest() -> None:
 def test_a_run_that_ended_without_a_failed_node_tells_the_runs_own_reason() -> None:
     cancelled = RunView("r-1", "hello", "cancelled", 100.0, 101.0, reason="cancelled by ada")
     assert summary(cancelled) == ["run r-1 cancelled in 1.0s: no steps", "reason: cancelled by ada"]
+
+
+def test_a_run_that_is_held_up_says_why_once_and_when_it_goes_on() -> None:
+    said: list[str] = []
+    progress = PlainProgress(said.append)
+    for reason in ("", "held up: the disk is full", "held up: the disk is full", ""):
+        progress.update(run(node("a", "waiting"), reason=reason))
+    assert said == ["the run is held up: the disk is full", "the run goes on"]

@@ -272,6 +272,33 @@ def test_a_run_that_can_not_be_committed_is_refused_and_leaves_nothing(machine: 
     assert all(attempt.startswith("r1:") for attempt in machine.launcher.calls)
 
 
+def test_that_nothing_can_be_committed_is_said_once_and_that_it_can_again_too(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shell, "_RETRY_SECONDS", 0.001)
+    machine.plan = lambda n: "unavailable" if 1 < n < 6 else ""
+    shown: list[str] = []
+
+    async def body() -> None:
+        engine = await machine.start()
+        show = engine._on_change
+
+        def note(run: str) -> None:
+            shown.append(engine.degraded)
+            show(run)
+
+        monkeypatch.setattr(engine, "_on_change", note)
+        engine.submit("r0", chain(2), "me")
+        await machine.settle(engine)
+        engine.close()
+
+    machine.play(body)
+    assert machine.state() == "succeeded"
+    assert shown.count("the disk is full") == 1
+    said = [record.getMessage() for record in caplog.records if "committed" in record.getMessage()]
+    assert said == ["not committed, will be tried again: the disk is full", "what waited is committed"]
+
+
 def test_a_memo_store_that_can_not_be_read_delays_the_run(machine: Machine) -> None:
     refusals = iter([True, True, False])
 

@@ -231,7 +231,7 @@ class ControlPlane:
             live = self._engine.telemetry.progress(newest) or views.last_progress(latest.get(newest))
             waits = self._engine.waiting_reason(run, NodeId(node.node)) if node.state == "queued" else ""
             nodes.append(views.node_view(node, mine, views.progress_view(live) if live else None, waits))
-        return views.run_view(record, nodes, self._output)
+        return views.run_view(record, nodes, self._output, self._engine.degraded)
 
     def _output(self, value: Value) -> Any:
         try:

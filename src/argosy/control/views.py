@@ -76,9 +76,14 @@ def last_progress(
 
 
 def run_view(
-    record: RunRecord, nodes: list[NodeView], output: Callable[[Value], Any] | None = None
+    record: RunRecord,
+    nodes: list[NodeView],
+    output: Callable[[Value], Any] | None = None,
+    degraded: str = "",
 ) -> RunView:
-    """``output`` turns the run's value into JSON; None leaves it out."""
+    """``output`` turns the run's value into JSON; None leaves it out. ``degraded`` is why nothing can be
+    committed now, which keeps every running run from going on."""
+    held = f"held up: {degraded}" if degraded and record.state == "running" else ""
     value = msgspec.json.decode(record.output, type=Value) if record.output and output else None
     return RunView(
         run=record.run,
@@ -88,7 +93,7 @@ def run_view(
         ended_at=record.ended_at,
         parameters=msgspec.json.decode(record.graph, type=_Parameters).parameters,
         user=record.user,
-        reason=record.reason,
+        reason=record.reason or held,
         nodes=nodes,
         output=output(value) if output and value is not None else None,
     )

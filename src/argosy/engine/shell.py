@@ -16,6 +16,7 @@ from argosy.clock import Clock
 from argosy.crash_points import pass_crash_point
 from argosy.engine import commands, lookup, records, specs
 from argosy.engine.core import decide
+from argosy.engine.degradation import log_change, reason_of
 from argosy.engine.events import (
     AttemptEnded,
     AttemptGranted,
@@ -33,7 +34,7 @@ from argosy.engine.recovery import give_up, given_up, held_attempts, restore, re
 from argosy.engine.state import Phase, Plan
 from argosy.engine.telemetry import Telemetry
 from argosy.engine.turn import LiveRun, Turn
-from argosy.errors import ArgosyError, NotFound, Unavailable
+from argosy.errors import NotFound, Unavailable
 from argosy.flow.graph import Graph, NodeId
 from argosy.home import Home
 from argosy.metadata.records import Record, RunRecord
@@ -110,9 +111,7 @@ class Engine:
         """Why a queued node waits, in the scheduler's words."""
         live = self.runs.get(run)
         state = live.state.nodes.get(node) if live else None
-        if state is None:
-            return ""
-        return self._queue.explain(JobId(f"{run}:{node}:{state.attempt}"))
+        return self._queue.explain(JobId(f"{run}:{node}:{state.attempt}")) if state else ""
 
     # What is reported from outside.
 
@@ -175,10 +174,8 @@ class Engine:
         self._closed = True
         self._take_turns()
         self._outside.close()
-        if self._turn_due:
-            self._turn_due.cancel()
-        if self._flush_due:
-            self._flush_due.cancel()
+        for due in filter(None, (self._turn_due, self._flush_due)):
+            due.cancel()
         self._flush()
 
     # One turn.
@@ -210,7 +207,7 @@ class Engine:
         except Exception as error:
             self._undo(turn, schedule, taken, error)
             return False
-        self.degraded = ""
+        self._degrade(None)
         pass_crash_point("engine.after_commit")
         self._act(turn)
         pass_crash_point("engine.after_act")
@@ -262,8 +259,8 @@ class Engine:
         """Carry out at once what touches nothing outside; keep the rest until after the commit."""
         match command:
             case commands.Enqueue(node, attempt):
-                queued_at = live.state.nodes[node].queued_at
-                self._queue.submit(specs.job_for(live.plan, node, attempt, queued_at))
+                job = specs.job_for(live.plan, node, attempt, live.state.nodes[node].queued_at)
+                self._queue.submit(job)
             case commands.Withdraw(attempt):
                 self._queue.withdraw(JobId(attempt))
             case commands.LookUpMemo():
@@ -297,11 +294,9 @@ class Engine:
                 return
 
     def _grants(self) -> list[tuple[str, AttemptGranted]]:
-        grants = []
-        for job in self._queue.take_granted():
-            run, _, number = split_attempt_id(AttemptId(job))
-            grants.append((run, AttemptGranted(self._clock.now(), AttemptId(job), number)))
-        return grants
+        now, granted = self._clock.now(), map(AttemptId, self._queue.take_granted())
+        split = ((attempt, split_attempt_id(attempt)) for attempt in granted)
+        return [(run, AttemptGranted(now, attempt, number)) for attempt, (run, _, number) in split]
 
     def _look_up(self, wanted: list[tuple[LiveRun, commands.LookUpMemo]]) -> list[tuple[LiveRun, Event]]:
         if not wanted:
@@ -332,10 +327,15 @@ class Engine:
         self._queue.state = schedule
         self._queue.take_granted()
         self._inbox.extendleft(reversed(taken))
-        self.degraded = error.message if isinstance(error, ArgosyError) else repr(error)
-        fault = None if isinstance(error, Unavailable) else error
-        _LOG.error("not committed, will be tried again: %s", self.degraded, exc_info=fault)
+        self._degrade(error)
         self._outside.later(_RETRY_SECONDS, self._take_turns)
+
+    def _degrade(self, error: Exception | None) -> None:
+        if (reason := reason_of(error)) != self.degraded:
+            self.degraded = reason
+            log_change(reason, error)
+            for run in self.runs:
+                self._show(run)
 
     def _act(self, turn: Turn) -> None:
         for attempt, token in turn.acknowledge:
@@ -381,8 +381,7 @@ class Engine:
     def _adopt(self, live: LiveRun) -> None:
         for attempt, _ in held_attempts(live):
             node = split_attempt_id(attempt)[1]
-            queued_at = live.state.nodes[node].queued_at
-            self._queue.adopt(specs.job_for(live.plan, node, attempt, queued_at))
+            self._queue.adopt(specs.job_for(live.plan, node, attempt, live.state.nodes[node].queued_at))
 
     def _resume(self, live: LiveRun, alive: frozenset[tuple[AttemptId, int]]) -> None:
         """Leave be what lives, declare lost what ran and does not, ask again for everything else."""

@@ -72,6 +72,8 @@ class LiveProgress:
         height = len(self._rows) if over else max(1, self._console.height - _FRAME_LINES)
         shown, left_out = fitted(self._rows, height)
         parts: list[RenderableType] = [self._title(run, now), self._table(shown, now)]
+        if not over and run.reason:
+            parts.insert(1, Text(f"  {run.reason}", style="yellow", no_wrap=True, overflow="ellipsis"))
         if left_out:
             parts.append(Text(f"  … and {left_out} more", style="dim"))
         return Group(*parts)

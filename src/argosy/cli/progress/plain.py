@@ -26,6 +26,7 @@ class PlainProgress:
         self._now = now
         self._last: dict[str, tuple[object, ...]] = {}
         self._said_at: dict[str, float] = {}
+        self._reason = ""
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -35,6 +36,9 @@ class PlainProgress:
 
     def update(self, run: RunView) -> None:
         over = run.state != "running"
+        if not over and run.reason != self._reason:
+            self._reason = run.reason
+            self._say(f"the run is {run.reason}" if run.reason else "the run goes on")
         for row in rows(run):
             known = row.name in self._last and self._last[row.name][0] == row.state
             if self._is_news(row, over):
