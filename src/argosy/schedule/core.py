@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from argosy.schedule.model import Capacity, Job, JobId
+from argosy.schedule.model import Capacity, Demand, Job, JobId
 from argosy.schedule.policy import Decision, Policy, first_come_first_served
 from argosy.schedule.state import ScheduleState, Usage, never_fits, total_usage
 from argosy.units import format_memory
@@ -74,22 +74,30 @@ def _start(state: ScheduleState, decisions: tuple[Decision, ...]) -> ScheduleSta
     return state
 
 
-def explain(state: ScheduleState, job: JobId) -> str:
-    """One sentence on why a job waits: what it needs, what is free, who is before it."""
-    position = state.position(job)
-    if position is None:
-        return ""
-    waiting = state.places[job].job
-    wanted, capacity = total_usage([waiting]), state.capacity
-    needs = f"needs {_describe(wanted, wanted)}"
-    if never_fits(waiting, capacity):
-        there_is = Usage(capacity.cpu, capacity.memory, capacity.gpu)
-        return f"can not start: {needs}, in all there are {_describe(there_is, wanted)}"
-    # Jobs that can never start are passed over, so the line begins behind them.
-    head = next(i for i, place in enumerate(state.waiting) if not never_fits(place.job, capacity))
-    if position > head:
-        return f"number {position - head + 1} in line; {needs}"
-    return f"next in line; {needs}, free are {_describe(_free(state), wanted)}"
+def explain(state: ScheduleState) -> dict[JobId, str]:
+    """One sentence for each waiting job on why it waits: what it needs, what is free, who is before it."""
+    capacity = state.capacity
+    there_is, free = Usage(capacity.cpu, capacity.memory, capacity.gpu), _free(state)
+    needs: dict[tuple[Demand, int], tuple[Usage, str]] = {}
+    reasons: dict[JobId, str] = {}
+    before = 0
+    for place in state.waiting:
+        job = place.job
+        kind = (job.demand, job.workers)
+        if kind not in needs:
+            wanted = total_usage([job])
+            needs[kind] = wanted, f"needs {_describe(wanted, wanted)}"
+        wanted, text = needs[kind]
+        if never_fits(job, capacity):
+            # It is passed over, so nobody stands behind it.
+            reasons[job.id] = f"can not start: {text}, in all there are {_describe(there_is, wanted)}"
+            continue
+        before += 1
+        if before > 1:
+            reasons[job.id] = f"number {before} in line; {text}"
+        else:
+            reasons[job.id] = f"next in line; {text}, free are {_describe(free, wanted)}"
+    return reasons
 
 
 def _free(state: ScheduleState) -> Usage:

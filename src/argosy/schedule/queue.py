@@ -18,6 +18,7 @@ class JobQueue:
         self.state = ScheduleState(capacity)
         self._policy = policy
         self._granted: dict[JobId, None] = {}
+        self._explained: tuple[ScheduleState, dict[JobId, str]] | None = None
 
     def submit(self, job: Job) -> None:
         self._handle(Submitted(job))
@@ -40,7 +41,10 @@ class JobQueue:
         return not never_fits(job, self.state.capacity)
 
     def explain(self, job: JobId) -> str:
-        return explain(self.state, job)
+        """Why a job waits; empty for one that does not."""
+        if self._explained is None or self._explained[0] is not self.state:
+            self._explained = self.state, explain(self.state)
+        return self._explained[1].get(job, "")
 
     def _handle(self, event: Event) -> None:
         self.state, decisions = decide(self.state, event, self._policy)
