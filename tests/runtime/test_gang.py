@@ -94,6 +94,12 @@ def test_rank_0_that_exits_without_a_result_has_failed_when_one_is_needed() -> N
     assert after_release(1, RankExited(0, 0), needs_result=False) == [Finish(DONE)]
 
 
+def test_another_rank_that_exits_before_it_returned_ends_the_gang() -> None:
+    exited = Outcome(Cause.EXIT, "exited before the step returned", rank=1, exit_code=0)
+    story = after_release(2, RankExited(1, 0), RankExited(0, signal=15))
+    assert story == [Terminate((0,), gangs.PEER_GRACE_SECONDS), Finish(exited)]
+
+
 def test_the_first_bad_end_ends_the_others_and_is_the_outcome() -> None:
     killed = Outcome(Cause.SIGNAL, "killed by SIGSEGV (Segmentation fault)", rank=1, signal=11)
     told = after_release(

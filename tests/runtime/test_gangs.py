@@ -37,7 +37,7 @@ def one_raises():
     time.sleep(600)
 
 def one_leaves_early():
-    return os._exit(0) if reporting.current().rank == 1 else "whole"
+    return os._exit(0) if reporting.current().rank == 1 else signal.pause()
 """
 
 
@@ -101,10 +101,11 @@ def test_the_error_of_one_rank_is_the_gangs(world: World) -> None:
     run(main())
 
 
-def test_another_rank_may_exit_without_a_word(world: World) -> None:
+def test_a_rank_that_exits_without_a_word_ends_the_gang(world: World) -> None:
     async def main() -> None:
         async with world.running() as watched:
-            assert world.value(await watched.run(world.step(GANG, "one_leaves_early", workers=2))) == "whole"
+            outcome = (await watched.run(world.step(GANG, "one_leaves_early", workers=2))).outcome
+            assert (outcome.cause, outcome.rank, outcome.exit_code) == (Cause.EXIT, 1, 0)
 
     run(main())
 

@@ -46,7 +46,7 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Gang:
-    """``needs_result`` is whether rank 0 must hand one over to succeed (a step) or not (a service)."""
+    """``needs_result``: every rank must return, and rank 0 hand a result over (a step), or none (a service)."""
 
     ranks: tuple[Rank, ...]
     needs_result: bool
@@ -237,7 +237,9 @@ def _bad_end(gang: Gang, event: RankExited) -> Outcome | None:
         return Outcome(Cause.SIGNAL, f"killed by {signal_name(signal)}", rank=rank, signal=signal)
     if code:
         return Outcome(Cause.EXIT, f"exited with code {code}", rank=rank, exit_code=code)
-    if rank == 0 and gang.needs_result and gang.output is None:
+    silent = not gang.ranks[rank].reported or (rank == 0 and gang.output is None)
+    if gang.needs_result and silent:
+        # The others would wait for it in their next collective operation.
         return Outcome(Cause.EXIT, "exited before the step returned", rank=rank, exit_code=0)
     return None
 
