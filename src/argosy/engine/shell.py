@@ -189,9 +189,8 @@ class Engine:
 
     def _take_turns(self) -> None:
         self._turn_due = None
-        while self._open and self._inbox:
-            if not self._take_turn():
-                return
+        while self._open and self._inbox and self._take_turn():
+            pass
 
     def _take_turn(self) -> bool:
         turn = Turn()
