@@ -46,7 +46,7 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Gang:
-    """``needs_result``: every rank must return, and rank 0 hand a result over (a step), or none (a service)."""
+    """``needs_result``: every rank must return, and rank 0 hand over a result (a step; not a service)."""
 
     ranks: tuple[Rank, ...]
     needs_result: bool
