@@ -112,6 +112,18 @@ def test_a_home_with_a_long_path_has_its_sockets_elsewhere(tmp_path: Path) -> No
     assert paths.internal_socket != GatewayFiles(Home(deep / "e")).paths.internal_socket
 
 
+@pytest.mark.parametrize("folder", ["home", "long" * 40], ids=["in the home", "elsewhere"])
+def test_the_sockets_that_envoy_leaves_are_removed(tmp_path: Path, folder: str) -> None:
+    files = _files(tmp_path / folder)
+    made = [Path(files.paths.internal_socket), Path(files.paths.admin_socket)]
+    for path in made:
+        path.touch()
+    elsewhere = made[0].parent != Home(tmp_path / folder).run
+    files.remove_sockets()
+    assert not any(path.exists() for path in made)
+    assert made[0].parent.exists() is not elsewhere
+
+
 def test_the_remembered_port_comes_first_then_the_preferred_then_the_next_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
         busy, free = taken.getsockname()[1], other.getsockname()[1]

@@ -83,14 +83,21 @@ class ControlPlane:
         self._deployments.answers = self._engine
         self._watchers = Watchers(self._view, lambda run: run not in self._engine.runs)
         self._keep_processes = False
+        self._adopted = False
 
     # Life.
 
     async def start(self) -> None:
         """Adopt what an earlier control plane left running and resume its runs and services."""
         alive = await self._runtime.start()
+        self._adopted = bool(alive)
         await self._services.start(alive)
         self._engine.recover(alive)
+
+    async def abandon(self) -> None:
+        """After a start that failed: nothing of it is left, and what lived before it is left to the next."""
+        await (self._runtime.detach() if self._adopted else self._runtime.shut_down())
+        self._store.close()
 
     async def close(self) -> None:
         """End cleanly: unless it was asked to keep them, nothing that was started is left."""
@@ -100,6 +107,7 @@ class ControlPlane:
             await self._runtime.detach()
         else:
             await self._runtime.shut_down()
+            self._services.sweep()
         self._store.close()
 
     def _on_runtime_event(self, event: RuntimeEvent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -41,6 +42,7 @@ class GatewayFiles:
     def __init__(self, home: Home) -> None:
         self._folder = home.gateway
         self._endpoints = home.gateway / "endpoints"
+        self._run = home.run
         self._sockets = _socket_folder(home)
         self._written: dict[Path, bytes] = {}
 
@@ -61,6 +63,14 @@ class GatewayFiles:
     def prepare(self) -> None:
         self._endpoints.mkdir(parents=True, exist_ok=True)
         self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove_sockets(self) -> None:
+        """Once Envoy has ended: it leaves its sockets behind."""
+        for path in (self.paths.internal_socket, self.paths.admin_socket):
+            Path(path).unlink(missing_ok=True)
+        if self._sockets != self._run:
+            with contextlib.suppress(OSError):
+                self._sockets.rmdir()
 
     def write(self, topology: Topology) -> None:
         """Endpoints before the clusters that read them, clusters before the routes that lead to them."""

@@ -171,6 +171,10 @@ class ServiceManager:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def sweep(self) -> None:
+        """After :meth:`close`, and once every process has ended: remove what only a living gateway needs."""
+        self._files.remove_sockets()
+
     # One event at a time: what a command or a callback posts waits until this one is carried out.
 
     def _feed(self, event: ServeEvent) -> None:
