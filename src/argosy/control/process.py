@@ -44,25 +44,36 @@ def run(home: Home, ready_fd: int | None) -> int:
         lock.acquire()
         store = MetadataStore.open(home.database)
     except ArgosyError as error:
-        _LOG.error("%s", error)
-        if ready_fd is not None:
-            announce(ready_fd, Announcement(error=error_view(error)))
         lock.release()
-        return error.exit_code
+        return _refuse(error, ready_fd)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(home, store, ready_fd))
+            return runner.run(_serve(home, store, ready_fd))
     finally:
         lock.release()
-    return 0
 
 
-async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> None:
+def _refuse(error: ArgosyError, ready_fd: int | None) -> int:
+    """Say why nothing is served; the exit code."""
+    _LOG.error("%s", error)
+    if ready_fd is not None:
+        announce(ready_fd, Announcement(error=error_view(error)))
+    return error.exit_code
+
+
+async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> int:
     plane = ControlPlane(home, store)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, plane.stopped.set)
-    await plane.start()
+    try:
+        await plane.start()
+        listener = _listen(home, plane.started_at)
+    except BaseException as error:
+        await plane.abandon()
+        if isinstance(error, ArgosyError):
+            return _refuse(error, ready_fd)
+        raise
     app = create_app(plane)
     server = _Server(
         uvicorn.Config(
@@ -75,10 +86,7 @@ async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> None
             timeout_graceful_shutdown=5,
         )
     )
-    listener = _listen(home)
     serving = loop.create_task(server.serve(sockets=[listener]))
-    pid = os.getpid()
-    write_control_process(home, ControlProcess(pid, start_ticks(pid) or 0, __version__, plane.started_at))
     if ready_fd is not None:
         announce(ready_fd, Announcement(ready=True))
     _settle_memory()
@@ -89,6 +97,7 @@ async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> None
     await plane.close()
     home.control_socket.unlink(missing_ok=True)
     control_file(home).unlink(missing_ok=True)
+    return 0
 
 
 class _Server(uvicorn.Server):
@@ -99,8 +108,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(home: Home) -> socket.socket:
-    """The API's socket. The home's lock is held, so a socket file that is there is a dead one's."""
+def _listen(home: Home, started_at: float) -> socket.socket:
+    """The API's socket, and the record of who serves it. Raises Unavailable when they can not be made."""
+    pid = os.getpid()
+    try:
+        listener = _bind(home)
+        write_control_process(home, ControlProcess(pid, start_ticks(pid) or 0, __version__, started_at))
+    except OSError as error:
+        raise home.unusable(error) from error
+    return listener
+
+
+def _bind(home: Home) -> socket.socket:
+    # The home's lock is held, so a socket file that is there is a dead one's.
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Addressed through the folder's descriptor: a socket's own path may not be longer than 107 bytes.
     folder = os.open(home.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,62 @@
+"""A start that fails says why and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from argosy.client.bootstrap import ensure_control_plane
+from argosy.errors import InvalidInput, Unavailable
+from argosy.home import Home
+
+from .planes import plane
+
+
+def _assert_nothing_left(home: Home) -> None:
+    deadline = time.monotonic() + 10
+    while found := _processes_of(home):
+        assert time.monotonic() < deadline, found
+        os.sched_yield()
+
+
+def _processes_of(home: Home) -> list[str]:
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            command = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(home.root) in command:
+            found.append(" ".join(command))
+    return found
+
+
+def test_a_database_that_is_damaged_inside_is_told_and_no_process_is_left(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with plane(home):
+        pass
+    with sqlite3.connect(home.database) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE tbl_name = 'runs'"
+        pages = [page for (page,) in connection.execute(query)]
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    with home.database.open("r+b") as file:
+        for page in pages:
+            file.seek((page - 1) * size)
+            file.write(os.urandom(size))
+    with pytest.raises(InvalidInput, match="is damaged"):
+        ensure_control_plane(home)
+    _assert_nothing_left(home)
+    assert not home.control_socket.exists()
+
+
+def test_a_socket_that_can_not_be_made_is_told_and_no_process_is_left(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.control_socket.mkdir(parents=True)
+    with pytest.raises(Unavailable, match="the home"):
+        ensure_control_plane(home)
+    _assert_nothing_left(home)
