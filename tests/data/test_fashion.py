@@ -48,6 +48,13 @@ def test_a_given_folder_is_used_and_its_content_is_part_of_the_location(fashion_
     assert data.locate_fashion_mnist(str(fashion_folder(rows=41))) != located
 
 
+def test_a_folder_is_one_source_however_it_is_written(fashion_folder: Folder, tmp_path: Path) -> None:
+    folder = fashion_folder()
+    (tmp_path / "link").symlink_to(folder)
+    written = [folder / ".." / folder.name, tmp_path / "link"]
+    assert {data.locate_fashion_mnist(str(one)) for one in written} == {data.locate_fashion_mnist(str(folder))}
+
+
 def test_the_environment_names_a_folder_or_its_parent(fashion_folder: Folder) -> None:
     folder = fashion_folder()
     named = data.locate_fashion_mnist("fashion_mnist", {fashion.FOLDER_VARIABLE: str(folder)})

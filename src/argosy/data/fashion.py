@@ -158,7 +158,8 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _located(folder: Path) -> str:
-    folder = folder.absolute()
+    # Two ways to write one folder are one source.
+    folder = folder.resolve()
     missing = [name for name in FILES if not _find(folder, name)]
     if missing:
         state = (
