@@ -52,7 +52,8 @@ def test_a_folder_is_one_source_however_it_is_written(fashion_folder: Folder, tm
     folder = fashion_folder()
     (tmp_path / "link").symlink_to(folder)
     written = [folder / ".." / folder.name, tmp_path / "link"]
-    assert {data.locate_fashion_mnist(str(one)) for one in written} == {data.locate_fashion_mnist(str(folder))}
+    located = data.locate_fashion_mnist(str(folder))
+    assert {data.locate_fashion_mnist(str(one)) for one in written} == {located}
 
 
 def test_the_environment_names_a_folder_or_its_parent(fashion_folder: Folder) -> None:
