@@ -81,6 +81,11 @@ class Home:
     def launcher_socket(self) -> Path:
         return self.run / "launcher.sock"
 
+    @property
+    def launcher_record(self) -> Path:
+        """Who the launcher is (``pid``, ``start_ticks``, ...); not there after an orderly end."""
+        return self.run / "launcher.json"
+
     def unusable(self, error: OSError) -> Unavailable:
         """What a failed operation below the home means for the person whose home it is."""
         what = _FAULTS.get(error.errno or 0, f"can not be used: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""A start that fails says why and leaves nothing behind."""
+"""A start that fails says why and leaves nothing behind; nor does a stop after a control plane was killed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from argosy.client.bootstrap import ensure_control_plane
+from argosy.client.stopping import stop_control_plane
 from argosy.errors import InvalidInput, Unavailable
 from argosy.home import Home
 
-from .planes import plane
+from .planes import plane, start_plane
 
 
 def _assert_nothing_left(home: Home) -> None:
@@ -59,4 +60,25 @@ def test_a_socket_that_can_not_be_made_is_told_and_no_process_is_left(tmp_path: 
     home.control_socket.mkdir(parents=True)
     with pytest.raises(Unavailable, match="the home"):
         ensure_control_plane(home)
+    _assert_nothing_left(home)
+
+
+def test_down_stops_what_a_killed_control_plane_left(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    process = start_plane(home)
+    process.kill()
+    process.wait()
+    assert _processes_of(home) != []
+    assert stop_control_plane(home) is not None
+    _assert_nothing_left(home)
+    assert stop_control_plane(home) is None
+
+
+def test_down_stops_what_an_earlier_one_was_told_to_keep(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with plane(home):
+        assert stop_control_plane(home, keep_services=True) is not None
+        assert _processes_of(home) != []
+    assert stop_control_plane(home, keep_services=True) is None
+    assert stop_control_plane(home) is not None
     _assert_nothing_left(home)

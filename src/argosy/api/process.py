@@ -76,5 +76,19 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+class _Launcher(msgspec.Struct, frozen=True):
+    pid: int
+    start_ticks: int
+
+
+def launcher_lives(home: Home) -> bool:
+    """Whether processes of the home live that a control plane left to the next one, or was killed before."""
+    try:
+        launcher = msgspec.json.decode(home.launcher_record.read_bytes(), type=_Launcher)
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return start_ticks(launcher.pid) == launcher.start_ticks
+
+
 def is_alive(process: ControlProcess) -> bool:
     return start_ticks(process.pid) == process.start_ticks

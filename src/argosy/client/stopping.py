@@ -7,8 +7,15 @@ import select
 import time
 
 from argosy import errors
-from argosy.api.process import ControlProcess, control_log, is_alive, read_control_process
+from argosy.api.process import (
+    ControlProcess,
+    control_log,
+    is_alive,
+    launcher_lives,
+    read_control_process,
+)
 from argosy.api.views import ShutdownView
+from argosy.client.bootstrap import ensure_control_plane
 from argosy.client.client import ControlClient
 from argosy.client.transport import ConnectionLost, NotRunning
 from argosy.home import Home
@@ -19,6 +26,7 @@ STOP_SECONDS = 60.0
 def stop_control_plane(home: Home, keep_services: bool = False) -> ShutdownView | None:
     """Stop it and wait until its process is gone; what that ended, or None when nothing ran.
 
+    What a control plane left behind that was killed, or told to keep it, is stopped too.
     Raises Unavailable if the process is still there after a minute.
     """
     deadline = time.monotonic() + STOP_SECONDS
@@ -27,13 +35,23 @@ def stop_control_plane(home: Home, keep_services: bool = False) -> ShutdownView 
         stopped = ControlClient(home).shut_down(keep_services)
     except NotRunning:
         if process is None or not is_alive(process):
-            return None
+            return None if keep_services else _stop_what_was_left(home, deadline)
         # It no longer listens and is not gone: somebody else is stopping it.
         stopped = ShutdownView(process.pid)
     except ConnectionLost:
         stopped = ShutdownView(process.pid if process else 0)
     process = read_control_process(home) or process
     if process is not None:
+        _await_end(home, process, deadline)
+    return stopped
+
+
+def _stop_what_was_left(home: Home, deadline: float) -> ShutdownView | None:
+    """Through a control plane: results that nobody has heard are taken in first."""
+    if not launcher_lives(home):
+        return None
+    stopped = ensure_control_plane(home).shut_down()
+    if process := read_control_process(home):
         _await_end(home, process, deadline)
     return stopped
 

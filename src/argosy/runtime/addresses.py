@@ -32,7 +32,7 @@ def lock_path(home: Home) -> Path:
 
 
 def record_path(home: Home) -> Path:
-    return home.run / "launcher.json"
+    return home.launcher_record
 
 
 def take_lock(home: Home) -> int | None:
