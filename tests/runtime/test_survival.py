@@ -153,7 +153,7 @@ def test_a_killed_launcher_takes_everything_with_it_and_another_goes_on(world: W
             watched.runtime.launch(spec)
             await watched.reported(spec.attempt, "event")
             # One that is being replaced by the next program has no name for a moment.
-            while len(left := companions(world)) < 2:
+            while len(left := companions(world)) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             os.kill(launcher_of(world), 9)
             outcome = (await watched.ended(spec.attempt)).outcome
