@@ -192,6 +192,8 @@ def test_a_unique_beginning_of_an_id_is_enough(shared: Command) -> None:
     only = shared("runs", "--json").document[-1]["run"]
     assert shared("show", "hello-0001"[:-1] + "1", "--json").document["run"] == only
     assert shared("logs", "hello-0002"[:10], "join").code == 0
+    empty = shared("show", "")
+    assert (empty.code, empty.err.splitlines()[0]) == (2, "error: the id of a run is empty")
     ambiguous = shared("show", "hello-000")
     assert ambiguous.code == 2
     assert "may be any of" in ambiguous.err

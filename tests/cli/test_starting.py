@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -95,11 +96,12 @@ def test_a_stop_on_purpose_ends_the_watching_and_starts_nothing(argosy: Command)
 
 
 def test_an_interrupted_watch_leaves_the_run_and_says_how_to_follow_it(argosy: Command) -> None:
-    watching = argosy.start("run", "hello.py", "--outcome", "hang")
+    watching = argosy.start("run", "hello.py", "--outcome", "hang", "--json")
     _read_until(watching, "running")
     watching.send_signal(signal.SIGINT)
-    _, err = watching.communicate(timeout=60)
+    out, err = watching.communicate(timeout=60)
     assert watching.returncode == 130
+    assert json.loads(out)["run"] == "hello-0001"
     assert "run hello-0001 goes on in the background" in err
     assert "'argosy logs hello-0001 --follow'" in err
     assert argosy("show", "hello-0001", "--json").document["state"] == "running"

@@ -78,6 +78,8 @@ def _wait(home: Home, seconds: float) -> bool:
 
 def find_run(client: ControlClient, text: str) -> RunView:
     """The run whose id is ``text`` or, when that is none, the only one whose id begins with it."""
+    if not text:
+        raise errors.InvalidRequest("the id of a run is empty", hint="'argosy runs' lists them")
     try:
         return client.run(text)
     except errors.NotFound as error:
@@ -86,7 +88,7 @@ def find_run(client: ControlClient, text: str) -> RunView:
 
 def _full_id(client: ControlClient, text: str, error: errors.NotFound) -> str:
     ids = [run.run for run in client.runs(limit=10_000)]
-    matches = [run for run in ids if text and run.startswith(text)]
+    matches = [run for run in ids if run.startswith(text)]
     if len(matches) == 1:
         return matches[0]
     if matches:

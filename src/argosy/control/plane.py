@@ -155,9 +155,8 @@ class ControlPlane:
     async def cancel(self, run: str) -> RunView:
         record = self._record(run)
         if record.state != "running":
-            raise Conflict(
-                f"run {run} is over: it {record.state}", hint="only a running run can be cancelled"
-            )
+            how = "was cancelled" if record.state == "cancelled" else record.state
+            raise Conflict(f"run {run} is over: it {how}", hint="only a running run can be cancelled")
         self._engine.cancel(run, "cancelled by a user")
         return self._view(run)
 

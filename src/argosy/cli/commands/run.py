@@ -39,6 +39,8 @@ def run(words: Sequence[str], *, detach: bool, as_json: bool) -> int:
     try:
         ended = _watch(client, started)
     except KeyboardInterrupt:
+        if as_json:
+            document(started)
         _tell_interrupted(started.run)
         return INTERRUPTED
     except Stopping as stopping:
