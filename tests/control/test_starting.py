@@ -1,9 +1,12 @@
-"""A start that fails says why and leaves nothing behind; nor does a stop after a control plane was killed."""
+"""A start that fails says why and leaves nothing behind; nor does a stop after a control plane was killed.
+One that has nothing to do does nothing."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from argosy.client.stopping import stop_control_plane
 from argosy.errors import InvalidInput, Unavailable
 from argosy.home import Home
 
-from .planes import plane, start_plane
+from .planes import plane, start_plane, stop_plane
 
 
 def _assert_nothing_left(home: Home) -> None:
@@ -82,3 +85,25 @@ def test_down_stops_what_an_earlier_one_was_told_to_keep(tmp_path: Path) -> None
     assert stop_control_plane(home, keep_services=True) is None
     assert stop_control_plane(home) is not None
     _assert_nothing_left(home)
+
+
+def test_a_control_plane_with_nothing_to_do_sleeps(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    process = start_plane(home)
+    try:
+        wakes = []
+        for _ in range(3):
+            before = _wake_ups(process.pid)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            wakes.append(_wake_ups(process.pid) - before)
+        # It may still be busy with its start at first.
+        assert wakes[-1] <= 1
+    finally:
+        stop_plane(home, process)
+
+
+def _wake_ups(pid: int) -> int:
+    found = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert found is not None
+    return int(found[1])

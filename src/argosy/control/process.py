@@ -84,6 +84,7 @@ async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> int:
             access_log=False,
             log_config=None,
             timeout_graceful_shutdown=5,
+            date_header=False,
         )
     )
     serving = loop.create_task(server.serve(sockets=[listener]))
@@ -92,7 +93,7 @@ async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> int:
     _settle_memory()
     await plane.stopped.wait()
     app.state.streams.stop()
-    server.should_exit = True
+    server.ended.set()
     await serving
     await plane.close()
     home.control_socket.unlink(missing_ok=True)
@@ -101,7 +102,15 @@ async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Signals are the control plane's own business."""
+    """Signals are the control plane's own business, and so is its end: uvicorn would wake ten times a second
+    to look for it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.ended.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
