@@ -91,16 +91,18 @@ def test_a_control_plane_with_nothing_to_do_sleeps(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     process = start_plane(home)
     try:
-        wakes = []
-        for _ in range(3):
-            before = _wake_ups(process.pid)
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.3)
-            wakes.append(_wake_ups(process.pid) - before)
-        # It may still be busy with its start at first.
-        assert wakes[-1] <= 1
+        # It is busy with its start at first, for longer on a busy machine.
+        assert any(_sleeps(process) for _ in range(60))
     finally:
         stop_plane(home, process)
+
+
+def _sleeps(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it wakes up less than ten times a second for a while."""
+    before = _wake_ups(process.pid)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    return _wake_ups(process.pid) - before <= 1
 
 
 def _wake_ups(pid: int) -> int:
