@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
 import select
 import subprocess
 import time
+
+from rich.console import Console
+
+from argosy.api.views import NodeView, RunView
+from argosy.cli.progress.live import LiveProgress
+from argosy.cli.progress.rows import rows
 
 from .conftest import COMMAND, Command
 
@@ -50,6 +57,22 @@ def test_a_thousand_nodes_are_one_row_with_counts(argosy: Command) -> None:
     _, drawn = on_terminal(argosy, "run", "hello.py", "--outcome", "wide", "--width", "1000")
     assert re.search(r"✗ +join ×1,000 +failed +1.0s +1 failed · 999 done", drawn)
     assert drawn.count("\n") < 60
+
+
+def test_brackets_in_names_and_arguments_are_shown_as_they_are() -> None:
+    nodes = [
+        NodeView("use-1", "use", "step", "waiting", label="x=[b-1, b-2]"),
+        NodeView("use-2", "use", "step", "failed", label="x=[/b]", reason="no [bold] key"),
+    ]
+    progress = LiveProgress()
+    progress._run = RunView("r-1", "hello", "running", 100.0, nodes=nodes)
+    progress._rows = rows(progress._run)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(progress._draw())
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "use-1 (x=[b-1, b-2])" in drawn
+    assert "use-2 (x=[/b])" in drawn
+    assert "no [bold] key" in drawn
 
 
 def test_a_terminal_without_unicode_gets_plain_signs(argosy: Command) -> None:

@@ -35,7 +35,8 @@ class LiveProgress:
     """Redraws four times a second, and at each view. Everything is drawn on standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        # No markup: names and messages hold brackets of their own.
+        self._console = Console(stderr=True, highlight=False, markup=False)
         self._plain_glyphs = not (self._console.encoding or "").lower().startswith("utf")
         self._spinner = Spinner("line" if self._plain_glyphs else "dots")
         self._run: RunView | None = None
@@ -100,7 +101,7 @@ class LiveProgress:
             seconds = None if row.state in ("waiting", "cached", "skipped") else row.seconds(now)
             table.add_row(
                 self._glyph(row.state, now, style),
-                row.name,
+                Text(row.name),
                 Text(_STATE_WORDS.get(row.state, row.state), style=style),
                 Text("" if seconds is None else format_duration(seconds), style="dim"),
                 Text(row.detail, style="red" if row.state == "failed" else "dim"),
