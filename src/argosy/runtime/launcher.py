@@ -308,7 +308,8 @@ def main(arguments: list[str]) -> int:
     listener.setblocking(False)
     addresses.write_record(home)
     Launcher(home, listener).run()
-    addresses.remove(home)
+    if addresses.is_lock_of(home, lock):
+        addresses.remove(home)
     return 0
 
 
