@@ -53,18 +53,6 @@ class HomeLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
-    def holds(self) -> bool:
-        """Whether the home is still the one that was locked: not removed, nor made again by somebody else."""
-        if self._descriptor is None:
-            return False
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
-        except FileNotFoundError:
-            return False
-        except OSError:
-            # A disk that does not answer now is no reason to end what runs.
-            return True
-
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

@@ -33,7 +33,6 @@ from argosy.metadata.store import MetadataStore
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 128
-_LOOK_SECONDS = 2.0
 
 
 def run(home: Home, ready_fd: int | None) -> int:
@@ -49,7 +48,7 @@ def run(home: Home, ready_fd: int | None) -> int:
         return _refuse(error, ready_fd)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(home, lock, store, ready_fd))
+            return runner.run(_serve(home, store, ready_fd))
     finally:
         lock.release()
 
@@ -62,7 +61,7 @@ def _refuse(error: ArgosyError, ready_fd: int | None) -> int:
     return error.exit_code
 
 
-async def _serve(home: Home, lock: HomeLock, store: MetadataStore, ready_fd: int | None) -> int:
+async def _serve(home: Home, store: MetadataStore, ready_fd: int | None) -> int:
     plane = ControlPlane(home, store)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,25 +91,14 @@ async def _serve(home: Home, lock: HomeLock, store: MetadataStore, ready_fd: int
     if ready_fd is not None:
         announce(ready_fd, Announcement(ready=True))
     _settle_memory()
-    _end_without(lock, home, plane)
     await plane.stopped.wait()
     app.state.streams.stop()
     server.ended.set()
     await serving
     await plane.close()
-    if lock.holds():
-        home.control_socket.unlink(missing_ok=True)
-        control_file(home).unlink(missing_ok=True)
+    home.control_socket.unlink(missing_ok=True)
+    control_file(home).unlink(missing_ok=True)
     return 0
-
-
-def _end_without(lock: HomeLock, home: Home, plane: ControlPlane) -> None:
-    """End, with all that was started, when the home is removed: nobody could reach it any more."""
-    if lock.holds():
-        asyncio.get_running_loop().call_later(_LOOK_SECONDS, _end_without, lock, home, plane)
-        return
-    _LOG.error("the home %s was removed: everything that ran on it ends", home.root)
-    plane.stopped.set()
 
 
 class _Server(uvicorn.Server):

@@ -47,14 +47,6 @@ def take_lock(home: Home) -> int | None:
     return descriptor
 
 
-def is_lock_of(home: Home, lock: int) -> bool:
-    """Whether the home is still the one that was locked, and not one made in its place."""
-    try:
-        return os.path.samestat(os.fstat(lock), lock_path(home).stat())
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
     """A name for a socket path that is longer than the 107 bytes the kernel takes."""

@@ -308,8 +308,7 @@ def main(arguments: list[str]) -> int:
     listener.setblocking(False)
     addresses.write_record(home)
     Launcher(home, listener).run()
-    if addresses.is_lock_of(home, lock):
-        addresses.remove(home)
+    addresses.remove(home)
     return 0
 
 
