@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from argosy.serve.http_client import Client, RequestFailed, Response
+from argosy.serve.http.client import Client, RequestFailed, Response
 
 Result = TypeVar("Result")
 

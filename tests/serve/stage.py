@@ -16,9 +16,9 @@ from argosy.home import Home
 from argosy.metadata.records import Record, ServiceRecord
 from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Deployment, ModelReference, ServiceChange
-from argosy.serve.http_client import Client, Response
+from argosy.serve.http.client import Client, Response
+from argosy.serve.lifecycle.state import Settings
 from argosy.serve.manager import ServiceManager
-from argosy.serve.state import Settings
 
 from .harness import Load, until
 from .models import make_model

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from argosy.serve.aggregate import MERGES, aggregate
-from argosy.serve.failures import MemberFailed
+from argosy.serve.http.failures import MemberFailed
+from argosy.serve.router.aggregate import MERGES, aggregate
 from argosy.serve.specs import AGGREGATES
 
 

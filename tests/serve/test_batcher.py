@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from argosy.serve.batcher import Batcher
-from argosy.serve.batching import BatchLimits
-from argosy.serve.failures import Overloaded
+from argosy.serve.http.failures import Overloaded
+from argosy.serve.model_server.batcher import Batcher
+from argosy.serve.model_server.batching import BatchLimits
 
 from .harness import asynchronous
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from argosy.serve.batching import (
+from argosy.serve.model_server.batching import (
     Arrived,
     BatchLimits,
     BatchState,

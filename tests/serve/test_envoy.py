@@ -13,11 +13,11 @@ import pytest
 
 from argosy.home import Home
 from argosy.runtime.protocol import Program
-from argosy.serve.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
-from argosy.serve.envoy.clusters import clusters_file, endpoints_file
-from argosy.serve.envoy.routes import internal_file, public_file
-from argosy.serve.gateway import GatewayFiles, Remembered, choose_port, gateway_spec
-from argosy.serve.topology import Backend, Cluster, Topology
+from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
+from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file
+from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
+from argosy.serve.lifecycle.topology import Backend, Cluster, Topology
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from argosy.serve.http_client import Client
+from argosy.serve.http.client import Client
 
 from .harness import asynchronous
 from .models import b64, expected, pixels, predict_body

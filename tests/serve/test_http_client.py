@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from argosy.serve.http_client import Client, RequestFailed
+from argosy.serve.http.client import Client, RequestFailed
 
 from .harness import asynchronous
 

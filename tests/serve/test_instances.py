@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.errors import InvalidInput, TooLarge
-from argosy.serve.instances import Images, InputLimits, decode_instances, parse_body
+from argosy.serve.model_server.instances import Images, InputLimits, decode_instances, parse_body
 
 from .models import b64, encode, pixels
 

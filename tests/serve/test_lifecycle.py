@@ -8,7 +8,7 @@ import pytest
 from argosy.errors import InvalidRequest
 from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Deployment, checked
-from argosy.serve.events import (
+from argosy.serve.lifecycle.events import (
     Acknowledge,
     AnswerAsker,
     DeleteRequested,
@@ -19,14 +19,14 @@ from argosy.serve.events import (
     StartReplica,
     StopProcess,
 )
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
     GatewayPhase,
     ReplicaPhase,
     next_due,
 )
+from argosy.serve.lifecycle.topology import topology
 from argosy.serve.summary import view
-from argosy.serve.topology import topology
 
 from .world import SETTINGS, World, deployment, public
 

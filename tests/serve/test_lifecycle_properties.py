@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from argosy.serve.deployment import Deployment
-from argosy.serve.events import (
+from argosy.serve.lifecycle.events import (
     Adopted,
     DeleteRequested,
     DeployRequested,
 )
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
     GatewayPhase,
     ReplicaPhase,
     RevisionPhase,
     all_replicas,
 )
-from argosy.serve.topology import probes
+from argosy.serve.lifecycle.topology import probes
 
 from .world import World, deployment, public, restarted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.events import (
+from argosy.serve.lifecycle.events import (
     Adopted,
     AnswerAsker,
     RevisionAnswered,
@@ -11,7 +11,7 @@ from argosy.serve.events import (
     StartReplica,
     StopProcess,
 )
-from argosy.serve.topology import topology
+from argosy.serve.lifecycle.topology import topology
 
 from .world import SETTINGS, World, restarted
 

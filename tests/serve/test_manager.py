@@ -9,8 +9,8 @@ import pytest
 
 from argosy.errors import NotFound
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.http_client import Response
-from argosy.serve.state import GATEWAY_ATTEMPT, Settings
+from argosy.serve.http.client import Response
+from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT, Settings
 
 from .harness import asynchronous, until
 from .models import pixels, predict_body

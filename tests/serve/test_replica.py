@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, Ended, EntryCall, Reported, RuntimeEvent
-from argosy.serve.http_client import Client, Response
+from argosy.serve.http.client import Client, Response
 
 from .harness import asynchronous, until
 from .models import b64, encode, expected, make_model, pixels, predict_body
@@ -49,7 +49,7 @@ async def replica(directory: Path, logs: Path, **payload: Any) -> AsyncIterator[
     events: list[RuntimeEvent] = []
     runner.listener = events.append
     call = EntryCall(
-        "argosy.serve.replica",
+        "argosy.serve.model_server.replica",
         "main",
         {"directory": str(directory), "names": ["digits", "digits.linear"], **payload},
     )

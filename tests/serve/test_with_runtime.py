@@ -15,7 +15,7 @@ import pytest
 
 from argosy.artifacts.reference import ArtifactReference
 from argosy.serve.deployment import Deployment, ModelReference
-from argosy.serve.http_client import Client
+from argosy.serve.http.client import Client
 
 from .harness import Load, asynchronous, until
 from .models import expected, make_model, pixels, predict_body

@@ -10,7 +10,8 @@ import msgspec
 from argosy.artifacts.reference import ArtifactReference
 from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Deployment, ModelReference
-from argosy.serve.events import (
+from argosy.serve.lifecycle.core import decide
+from argosy.serve.lifecycle.events import (
     Adopted,
     DeployRequested,
     GatewayAnswered,
@@ -23,8 +24,7 @@ from argosy.serve.events import (
     StartReplica,
     Ticked,
 )
-from argosy.serve.lifecycle import decide
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
     Replica,
     ReplicaPhase,
@@ -33,8 +33,8 @@ from argosy.serve.state import (
     Settings,
     all_replicas,
 )
+from argosy.serve.lifecycle.topology import probes, topology
 from argosy.serve.summary import summarize
-from argosy.serve.topology import probes, topology
 
 Kind = TypeVar("Kind", bound=ServeCommand)
 

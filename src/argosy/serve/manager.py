@@ -1,4 +1,4 @@
-"""The shell of the serve room: carries out what :mod:`argosy.serve.lifecycle` decides."""
+"""The shell of the serve room: carries out what :mod:`argosy.serve.lifecycle.core` decides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from argosy.home import Home
 from argosy.metadata.records import ServiceRecord
 from argosy.runtime.protocol import AttemptId, Cause, Ended, Reported, RuntimeEvent, Started
 from argosy.serve.deployment import Deployment, ServiceChange, checked
-from argosy.serve.events import (
+from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
+from argosy.serve.lifecycle.core import decide
+from argosy.serve.lifecycle.events import (
     Acknowledge,
     Adopted,
     AnswerAsker,
@@ -39,11 +41,7 @@ from argosy.serve.events import (
     StopProcess,
     Ticked,
 )
-from argosy.serve.gateway import GatewayFiles, Remembered, choose_port, gateway_spec
-from argosy.serve.lifecycle import decide
-from argosy.serve.probing import answered
-from argosy.serve.processes import Processes, ServiceRecords, ending, replica_spec
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
     Gateway,
     Revision,
@@ -52,8 +50,10 @@ from argosy.serve.state import (
     Settings,
     next_due,
 )
+from argosy.serve.lifecycle.topology import Probe, Topology, probes, topology
+from argosy.serve.probing import answered
+from argosy.serve.processes import Processes, ServiceRecords, ending, replica_spec
 from argosy.serve.summary import Summary, predict_url, summarize, view
-from argosy.serve.topology import Probe, Topology, probes, topology
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from argosy.serve.envoy.routes import GATEWAY_HEALTH, REVISION_HEADER
-from argosy.serve.http_client import Client, RequestFailed, Response
-from argosy.serve.topology import Probe, authority
+from argosy.serve.gateway.envoy.routes import GATEWAY_HEALTH, REVISION_HEADER
+from argosy.serve.http.client import Client, RequestFailed, Response
+from argosy.serve.lifecycle.topology import Probe, authority
 
 _TIMEOUT_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 0.005

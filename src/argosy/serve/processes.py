@@ -12,9 +12,9 @@ from argosy.artifacts.reference import ArtifactReference
 from argosy.home import Home
 from argosy.metadata.records import Record, ServiceRecord
 from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, EntryCall, Outcome
+from argosy.serve.lifecycle.state import ROUTER, Replica, Revision
+from argosy.serve.lifecycle.topology import authority, member_model, model_names
 from argosy.serve.specs import ReplicaSpec, RouterSpec
-from argosy.serve.state import ROUTER, Replica, Revision
-from argosy.serve.topology import authority, member_model, model_names
 
 # Longer than any request may take, so that a drained process is never killed with one in flight.
 GRACE_SECONDS = 70.0
@@ -83,7 +83,7 @@ def _replica_call(revision: Revision, member: str, model_path: ModelPath) -> Ent
         names=model_names(revision, member),
         version=revision.number,
     )
-    return EntryCall("argosy.serve.replica", "main", msgspec.to_builtins(spec))
+    return EntryCall("argosy.serve.model_server.replica", "main", msgspec.to_builtins(spec))
 
 
 def _router_call(revision: Revision, internal_socket: str) -> EntryCall:
@@ -96,4 +96,4 @@ def _router_call(revision: Revision, internal_socket: str) -> EntryCall:
         authority=authority(service, revision.number),
         version=revision.number,
     )
-    return EntryCall("argosy.serve.router", "main", msgspec.to_builtins(spec))
+    return EntryCall("argosy.serve.router.router", "main", msgspec.to_builtins(spec))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from argosy.api.views import MemberView, ReplicaView, ServiceView
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     ROUTER,
     GatewayPhase,
     Replica,
@@ -15,7 +15,7 @@ from argosy.serve.state import (
     Service,
     Settings,
 )
-from argosy.serve.topology import member_model
+from argosy.serve.lifecycle.topology import member_model
 
 
 @dataclass(frozen=True, slots=True)

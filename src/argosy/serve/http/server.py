@@ -18,7 +18,7 @@ import uvloop
 
 from argosy import reporting
 from argosy.errors import ArgosyError, NotFound, TooLarge
-from argosy.serve.failures import error_body, error_status
+from argosy.serve.http.failures import error_body, error_status
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Any]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Asker, Deployment
-from argosy.serve.state import Replica
+from argosy.serve.lifecycle.state import Replica
 
 
 @dataclass(frozen=True, slots=True)

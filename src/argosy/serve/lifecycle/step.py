@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from msgspec.structs import replace as change
 
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.events import ServeCommand
-from argosy.serve.state import Replica, Revision, RevisionPhase, ServeState, Service, Settings
+from argosy.serve.lifecycle.events import ServeCommand
+from argosy.serve.lifecycle.state import Replica, Revision, RevisionPhase, ServeState, Service, Settings
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from argosy.serve.failures import MemberFailed
+from argosy.serve.http.failures import MemberFailed
 
 Predictions = NDArray[np.float64]
 Merge = Callable[[Sequence[Predictions]], NDArray[np.floating]]

@@ -1,4 +1,4 @@
-"""Runs batches in one worker thread; :mod:`argosy.serve.batching` says which."""
+"""Runs batches in one worker thread; :mod:`argosy.serve.model_server.batching` says which."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from argosy.serve.batching import (
+from argosy.serve.http.failures import Overloaded
+from argosy.serve.model_server.batching import (
     Arrived,
     BatchEvent,
     BatchLimits,
@@ -21,7 +22,6 @@ from argosy.serve.batching import (
     Withdrawn,
     decide,
 )
-from argosy.serve.failures import Overloaded
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

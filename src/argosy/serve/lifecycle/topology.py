@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     ROUTER,
     GatewayPhase,
     ReplicaPhase,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace as change
 
-from argosy.serve import replicas
 from argosy.serve.deployment import Asker, Deployment
-from argosy.serve.events import RevisionAnswered
-from argosy.serve.retiring import abandon, answer_askers, continue_draining, drain, fail
-from argosy.serve.state import (
+from argosy.serve.lifecycle import replicas
+from argosy.serve.lifecycle.events import RevisionAnswered
+from argosy.serve.lifecycle.retiring import abandon, answer_askers, continue_draining, drain, fail
+from argosy.serve.lifecycle.state import (
     ROUTER,
     Gateway,
     GatewayPhase,
@@ -19,7 +19,7 @@ from argosy.serve.state import (
     Service,
     attempt_name,
 )
-from argosy.serve.step import Step
+from argosy.serve.lifecycle.step import Step
 
 # Routers carry no model: a second one is there so that losing one loses no request.
 MOST_ROUTERS = 2

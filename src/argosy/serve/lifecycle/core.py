@@ -16,11 +16,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from argosy.serve import replicas, revisions
 from argosy.serve.deployment import Deployment as Deployment
 from argosy.serve.deployment import ModelReference as ModelReference
 from argosy.serve.deployment import ServiceChange as ServiceChange
-from argosy.serve.events import (
+from argosy.serve.lifecycle import replicas, revisions
+from argosy.serve.lifecycle.events import (
     Acknowledge,
     Adopted,
     DeleteRequested,
@@ -36,7 +36,7 @@ from argosy.serve.events import (
     StopProcess,
     Ticked,
 )
-from argosy.serve.state import (
+from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
     Gateway,
     GatewayPhase,
@@ -45,7 +45,7 @@ from argosy.serve.state import (
     all_replicas,
     find_replica,
 )
-from argosy.serve.step import Step
+from argosy.serve.lifecycle.step import Step
 
 
 def decide(

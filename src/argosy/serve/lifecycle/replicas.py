@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace as change
 
-from argosy.serve.events import ProcessEnded, ProcessStarted, ReplicaListening, StartReplica, StopProcess
-from argosy.serve.retiring import continue_draining, fail
-from argosy.serve.state import (
+from argosy.serve.lifecycle.events import (
+    ProcessEnded,
+    ProcessStarted,
+    ReplicaListening,
+    StartReplica,
+    StopProcess,
+)
+from argosy.serve.lifecycle.retiring import continue_draining, fail
+from argosy.serve.lifecycle.state import (
     ROUTER,
     Replica,
     ReplicaPhase,
@@ -14,7 +20,7 @@ from argosy.serve.state import (
     RevisionPhase,
     find_replica,
 )
-from argosy.serve.step import Step
+from argosy.serve.lifecycle.step import Step
 
 
 def launch(step: Step, service: str, number: int, replica: Replica) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from argosy.serve.envoy.json_types import Json, duration, loopback, pipe, typed, watched
-from argosy.serve.envoy.routes import INTERNAL, PUBLIC, REQUEST_SECONDS, too_large_body
+from argosy.serve.gateway.envoy.json_types import Json, duration, loopback, pipe, typed, watched
+from argosy.serve.gateway.envoy.routes import INTERNAL, PUBLIC, REQUEST_SECONDS, too_large_body
 
 BODY_LIMIT = 32 * 2**20
 HEADERS_SECONDS = 10.0

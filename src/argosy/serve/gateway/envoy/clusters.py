@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from argosy.serve.envoy.json_types import Json, discovery, duration, loopback, typed, watched
-from argosy.serve.topology import Cluster
+from argosy.serve.gateway.envoy.json_types import Json, discovery, duration, loopback, typed, watched
+from argosy.serve.lifecycle.topology import Cluster
 
 CLUSTER_TYPE = "envoy.config.cluster.v3.Cluster"
 ENDPOINT_TYPE = "envoy.config.endpoint.v3.ClusterLoadAssignment"

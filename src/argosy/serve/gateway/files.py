@@ -17,12 +17,12 @@ import msgspec
 from argosy.errors import ArgosyError, Unavailable
 from argosy.home import Home
 from argosy.runtime.protocol import AttemptSpec, Program
-from argosy.serve.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
-from argosy.serve.envoy.clusters import clusters_file, endpoints_file, endpoints_name
-from argosy.serve.envoy.json_types import Json
-from argosy.serve.envoy.routes import internal_file, public_file
-from argosy.serve.state import GATEWAY_ATTEMPT
-from argosy.serve.topology import Topology
+from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
+from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file, endpoints_name
+from argosy.serve.gateway.envoy.json_types import Json
+from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
+from argosy.serve.lifecycle.topology import Topology
 
 # The kernel's limit on the path of a unix socket, less the zero at its end.
 _SOCKET_PATH_BYTES = 107

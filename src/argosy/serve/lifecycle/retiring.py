@@ -6,9 +6,9 @@ from typing import Literal
 
 from msgspec.structs import replace as change
 
-from argosy.serve.events import AnswerAsker, StopProcess
-from argosy.serve.state import ROUTER, ReplicaPhase, Revision, RevisionPhase
-from argosy.serve.step import Step
+from argosy.serve.lifecycle.events import AnswerAsker, StopProcess
+from argosy.serve.lifecycle.state import ROUTER, ReplicaPhase, Revision, RevisionPhase
+from argosy.serve.lifecycle.step import Step
 
 Answer = Literal["ready", "failed", "superseded"]
 

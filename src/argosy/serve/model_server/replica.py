@@ -13,13 +13,13 @@ import numpy as np
 import orjson
 
 from argosy.errors import ArgosyError, NotFound
-from argosy.serve import server
-from argosy.serve.batcher import Batcher
-from argosy.serve.batching import BatchLimits
-from argosy.serve.failures import ModelFailed
-from argosy.serve.instances import Images, InputLimits, decode_instances, parse_body
-from argosy.serve.model import ServedModel
-from argosy.serve.server import Answer, Request
+from argosy.serve.http import server
+from argosy.serve.http.failures import ModelFailed
+from argosy.serve.http.server import Answer, Request
+from argosy.serve.model_server.batcher import Batcher
+from argosy.serve.model_server.batching import BatchLimits
+from argosy.serve.model_server.instances import Images, InputLimits, decode_instances, parse_body
+from argosy.serve.model_server.model import ServedModel
 from argosy.serve.specs import ReplicaSpec
 
 # The loop and the inference thread hand over often: Python's default of 5 ms would be most of an answer.

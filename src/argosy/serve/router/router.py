@@ -9,11 +9,11 @@ import msgspec
 import orjson
 
 from argosy.errors import NotFound
-from argosy.serve import server
-from argosy.serve.aggregate import MERGES, aggregate
-from argosy.serve.failures import MemberFailed
-from argosy.serve.http_client import Client, RequestFailed, Response
-from argosy.serve.server import JSON, Answer, Headers, Request
+from argosy.serve.http import server
+from argosy.serve.http.client import Client, RequestFailed, Response
+from argosy.serve.http.failures import MemberFailed
+from argosy.serve.http.server import JSON, Answer, Headers, Request
+from argosy.serve.router.aggregate import MERGES, aggregate
 from argosy.serve.specs import RouterSpec
 
 BODY_BYTES = 32 * 2**20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from argosy.serve.envoy.json_types import Json, discovery, duration, json_header, typed
-from argosy.serve.topology import Backend
+from argosy.serve.gateway.envoy.json_types import Json, discovery, duration, json_header, typed
+from argosy.serve.lifecycle.topology import Backend
 
 ROUTE_TYPE = "envoy.config.route.v3.RouteConfiguration"
 PUBLIC = "public"

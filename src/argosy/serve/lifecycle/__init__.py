@@ -1,0 +1,1 @@
+"""What keeps services alive, as a pure function of what happens."""

@@ -1,0 +1,1 @@
+"""One process, one copy of a model: protocols, batching, inference."""

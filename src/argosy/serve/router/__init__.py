@@ -1,0 +1,1 @@
+"""One answer of many: the members of an ensemble, the shards of a large request."""
