@@ -17,22 +17,23 @@ from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, boots
 from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file
 from argosy.serve.gateway.envoy.routes import internal_file, public_file
 from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
-from argosy.serve.lifecycle.topology import Backend, Cluster, Topology
+from argosy.serve.gateway.topology import Backend, Cluster, Endpoint, PublicService, Share, Topology
 
 GOLDEN = Path(__file__).parent / "golden"
 
 MODELS = (("digits", "digits.r2"), ("digits.cnn", "digits.r2.cnn"), ("digits.mlp", "digits.r2.mlp"))
 TOPOLOGY = Topology(
     clusters=(
-        Cluster("digits.r2.cnn", (5001, 5002)),
+        Cluster("digits.r2.cnn", (Endpoint("cnn.0", 5001), Endpoint("cnn.1", 5002))),
         Cluster("digits.r2.mlp", ()),
-        Cluster("digits.r2", (5003,)),
-        Cluster("digits.r3.cnn", (5004,)),
+        Cluster("digits.r2", (Endpoint("router-0", 5003),)),
+        Cluster("digits.r3.cnn", (Endpoint("cnn.0", 5004),)),
     ),
     backends=(
-        Backend("digits", 2, "r2.digits", MODELS, public=True),
-        Backend("digits", 3, "r3.digits", (("digits", "digits.r3.cnn"),), public=False),
+        Backend("digits", 2, "r2.digits", MODELS, version=2),
+        Backend("digits", 3, "r3.digits", (("digits", "digits.r3.cnn"),), version=3),
     ),
+    services=(PublicService("digits", (Share(2, 100),)),),
 )
 PATHS = GatewayPaths(
     "/g/clusters.json", "/g/public.json", "/g/internal.json", "/run/gateway.sock", "/run/admin.sock"
@@ -45,7 +46,7 @@ PATHS = GatewayPaths(
         ("bootstrap", bootstrap(8080, PATHS)),
         ("clusters", clusters_file(TOPOLOGY.clusters[:1], "/g/endpoints")),
         ("endpoints", endpoints_file(TOPOLOGY.clusters[0])),
-        ("public_routes", public_file(TOPOLOGY.backends, BODY_LIMIT)),
+        ("public_routes", public_file(TOPOLOGY, BODY_LIMIT)),
         ("internal_routes", internal_file(TOPOLOGY.backends)),
     ],
 )

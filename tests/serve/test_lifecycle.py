@@ -152,7 +152,7 @@ def test_a_replica_that_dies_is_replaced_at_once_under_a_newer_token() -> None:
     (started,) = [one for one in commands if isinstance(one, StartReplica)]
     assert started.replica.token > before
     (cluster,) = topology(world.state).clusters
-    assert cluster.ports == (5001,)
+    assert [one.port for one in cluster.endpoints] == [5001]
     state, reason = world.summary()
     assert (state, reason) == (
         "degraded",

@@ -146,7 +146,9 @@ async def test_a_request_larger_than_a_batch_is_answered_whole_and_in_order(tmp_
 @asynchronous
 async def test_requests_beyond_the_queue_are_refused_with_a_time_to_come_back(tmp_path: Path) -> None:
     body = predict_body(*pixels(400))
-    async with replica(make_model(tmp_path / "model"), tmp_path, queue_requests=1, batch_rows=1) as served:
+    async with replica(
+        make_model(tmp_path / "model"), tmp_path, batching={"queue_requests": 1, "max_batch_size": 1}
+    ) as served:
         asked = [served.ask("POST", f"{NAME}:predict", body) for _ in range(12)]
         responses = await asyncio.gather(*asked)
     statuses = [response.status for response in responses]

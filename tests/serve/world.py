@@ -126,7 +126,7 @@ class World:
 
 
 def public(world: World) -> list[int]:
-    return [backend.revision for backend in topology(world.state).backends if backend.public]
+    return [share.revision for service in topology(world.state).services for share in service.shares]
 
 
 def restarted(world: World, alive: Callable[[AttemptId], bool]) -> World:

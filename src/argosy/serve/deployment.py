@@ -10,6 +10,7 @@ import msgspec
 
 from argosy.artifacts.reference import ArtifactReference
 from argosy.errors import InvalidRequest
+from argosy.flow.service_options import ServiceOptions
 from argosy.serve.specs import AGGREGATES
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -26,8 +27,9 @@ class ModelReference(msgspec.Struct, frozen=True):
 class Deployment(msgspec.Struct, frozen=True):
     """Make ``models`` the service. ``replicas`` is (at least, at most) for each model.
 
+    ``version`` is the number callers may name in ``/versions/N``; 0 stands for the revision's own number.
     ``run``, ``node`` and ``generation`` say who asked; they come back in the answer and make no difference
-    between two deployments.
+    between two deployments. ``user`` is who is recorded as its author.
     """
 
     service: str
@@ -37,10 +39,13 @@ class Deployment(msgspec.Struct, frozen=True):
     run: str = ""
     node: str = ""
     generation: int = 0
+    options: ServiceOptions = ServiceOptions()
+    version: int = 0
+    user: str = ""
 
     def settings(self) -> tuple[Any, ...]:
         """Equal for deployments that need no other processes."""
-        return (self.service, self.models, self.replicas, self.aggregate)
+        return (self.service, self.models, self.replicas, self.aggregate, self.options, self.version)
 
     def asker(self) -> Asker:
         return Asker(self.run, self.node, self.generation)

@@ -22,6 +22,7 @@ from argosy.metadata.records import ServiceRecord
 from argosy.runtime.protocol import AttemptId, Cause, Ended, Reported, RuntimeEvent, Started
 from argosy.serve.deployment import Deployment, ServiceChange, checked
 from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
+from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.core import decide
 from argosy.serve.lifecycle.events import (
     Acknowledge,
@@ -50,7 +51,7 @@ from argosy.serve.lifecycle.state import (
     Settings,
     next_due,
 )
-from argosy.serve.lifecycle.topology import Probe, Topology, probes, topology
+from argosy.serve.lifecycle.topology import Probe, probes, topology
 from argosy.serve.probing import answered
 from argosy.serve.processes import Processes, ServiceRecords, ending, replica_spec
 from argosy.serve.summary import Summary, predict_url, summarize, view

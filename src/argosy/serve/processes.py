@@ -81,7 +81,8 @@ def _replica_call(revision: Revision, member: str, model_path: ModelPath) -> Ent
     spec = ReplicaSpec(
         directory=str(model_path(model.reference)),
         names=model_names(revision, member),
-        version=revision.number,
+        version=revision.deployment.version or revision.number,
+        batching=revision.deployment.options.batching,
     )
     return EntryCall("argosy.serve.model_server.replica", "main", msgspec.to_builtins(spec))
 
@@ -94,6 +95,7 @@ def _router_call(revision: Revision, internal_socket: str) -> EntryCall:
         aggregate=revision.deployment.aggregate,
         socket=internal_socket,
         authority=authority(service, revision.number),
-        version=revision.number,
+        version=revision.deployment.version or revision.number,
+        ensemble=revision.deployment.options.ensemble,
     )
     return EntryCall("argosy.serve.router.router", "main", msgspec.to_builtins(spec))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from argosy.flow.service_options import Batching, Ensemble, Sharding
+
 AGGREGATES = ("mean",)
 
 
@@ -13,13 +15,13 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     directory: str
     names: tuple[str, ...]
     version: int = 1
-    batch_rows: int = 64
-    queue_requests: int = 256
+    batching: Batching = Batching()
 
 
 class RouterSpec(msgspec.Struct, frozen=True):
-    """The router of an ensemble. ``members`` are model names to ask at the gateway's internal ``socket``
-    under ``authority``, which stands for one revision of the service."""
+    """The router of an ensemble, of a sharded service, or both. ``members`` are model names to ask at the
+    gateway's internal ``socket`` under ``authority``, which stands for one revision of the service.
+    ``sources`` is the folder of source snapshots, for the user's functions."""
 
     service: str
     members: tuple[str, ...]
@@ -27,4 +29,16 @@ class RouterSpec(msgspec.Struct, frozen=True):
     socket: str
     authority: str
     version: int = 1
-    timeout_seconds: float = 60.0
+    ensemble: Ensemble = Ensemble()
+    sharding: Sharding | None = None
+    sources: str = ""
+
+
+class ComparerSpec(msgspec.Struct, frozen=True):
+    """What a shadowed request is sent to: asks both revisions and reports how their answers compare.
+    ``authorities`` are the serving revision's and the shadow's."""
+
+    service: str
+    authorities: tuple[str, str]
+    revisions: tuple[int, int]
+    socket: str

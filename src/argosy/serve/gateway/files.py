@@ -21,8 +21,8 @@ from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, boots
 from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file, endpoints_name
 from argosy.serve.gateway.envoy.json_types import Json
 from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
-from argosy.serve.lifecycle.topology import Topology
 
 # The kernel's limit on the path of a unix socket, less the zero at its end.
 _SOCKET_PATH_BYTES = 107
@@ -79,7 +79,7 @@ class GatewayFiles:
             self._write(self._endpoints / endpoints_name(cluster.name), endpoints_file(cluster))
         self._write(Path(paths.clusters), clusters_file(topology.clusters, str(self._endpoints)))
         self._write(Path(paths.internal_routes), internal_file(topology.backends))
-        self._write(Path(paths.public_routes), public_file(topology.backends, BODY_LIMIT))
+        self._write(Path(paths.public_routes), public_file(topology, BODY_LIMIT))
         self._remove_stale({endpoints_name(cluster.name) for cluster in topology.clusters})
 
     def write_bootstrap(self, port: int) -> bool:

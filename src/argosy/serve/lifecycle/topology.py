@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from argosy.serve.gateway.topology import Backend, Cluster, Endpoint, PublicService, Share, Topology
 from argosy.serve.lifecycle.state import (
     ROUTER,
     GatewayPhase,
@@ -12,32 +13,6 @@ from argosy.serve.lifecycle.state import (
     RevisionPhase,
     ServeState,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """The ready replicas of one model, or the routers of one ensemble, of one revision."""
-
-    name: str
-    ports: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """One revision of a service. ``models`` maps each model name a caller may use to its cluster, the
-    service's own name first. ``authority`` names the revision on the internal side."""
-
-    service: str
-    revision: int
-    authority: str
-    models: tuple[tuple[str, str], ...]
-    public: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    clusters: tuple[Cluster, ...] = ()
-    backends: tuple[Backend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,14 +45,18 @@ def topology(state: ServeState) -> Topology:
     """Everything with processes has clusters and an internal side; only what serves is public."""
     clusters: list[Cluster] = []
     backends: list[Backend] = []
+    public: list[PublicService] = []
     for service in state.services.values():
         for revision in service.revisions:
             if revision.phase is RevisionPhase.FAILED:
                 continue
             clusters += (_cluster(revision, part) for part in revision.parts)
-            public = not service.deleting and revision is service.current
-            backends.append(_backend(revision, public=public))
-    return Topology(tuple(clusters), tuple(backends))
+            backends.append(_backend(revision))
+        current = service.current
+        if current is not None and not service.deleting:
+            access = current.deployment.options.access
+            public.append(PublicService(service.name, (Share(current.number, 100),), access=access))
+    return Topology(tuple(clusters), tuple(backends), tuple(public))
 
 
 def probes(state: ServeState) -> frozenset[Probe]:
@@ -99,18 +78,22 @@ def _cluster_name(revision: Revision, part: str) -> str:
 
 
 def _cluster(revision: Revision, part: str) -> Cluster:
-    ports = tuple(
-        replica.port
+    endpoints = tuple(
+        Endpoint(replica.attempt.partition(".")[2].partition(".")[2], replica.port)
         for replica in revision.of(part)
         if replica.phase is ReplicaPhase.READY and replica.port is not None
     )
-    return Cluster(_cluster_name(revision, part), ports)
+    return Cluster(_cluster_name(revision, part), endpoints, revision.deployment.options.balancing)
 
 
-def _backend(revision: Revision, *, public: bool) -> Backend:
+def _backend(revision: Revision) -> Backend:
     service = revision.deployment.service
     entry = _cluster_name(revision, ROUTER if revision.has_router else revision.members[0])
     members = ((member_model(service, name), _cluster_name(revision, name)) for name in revision.members)
     return Backend(
-        service, revision.number, authority(service, revision.number), ((service, entry), *members), public
+        service,
+        revision.number,
+        authority(service, revision.number),
+        ((service, entry), *members),
+        revision.deployment.version or revision.number,
     )

@@ -33,9 +33,11 @@ class Replica:
         self._model = model
         self._spec = spec
         self._limits = limits or InputLimits()
-        self._batch_rows = spec.batch_rows
+        self._batch_rows = spec.batching.max_batch_size
         self._predict = frozenset(f"/v1/models/{name}:predict" for name in spec.names)
-        batch = BatchLimits(batch_rows=spec.batch_rows, queue_requests=spec.queue_requests)
+        batch = BatchLimits(
+            batch_rows=spec.batching.max_batch_size, queue_requests=spec.batching.queue_requests
+        )
         self._batcher: Batcher[list[Any], bytes] = Batcher(self._run, batch)
 
     async def answer(self, request: Request) -> Answer:

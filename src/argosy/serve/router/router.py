@@ -91,7 +91,11 @@ class Router:
         path = f"/v1/models/{member}{suffix}"
         try:
             return await self._client.request(
-                method, path, body, timeout_seconds=self._spec.timeout_seconds, headers=JSON if body else ()
+                method,
+                path,
+                body,
+                timeout_seconds=self._spec.ensemble.member_seconds,
+                headers=JSON if body else (),
             )
         except RequestFailed as error:
             raise MemberFailed(member, str(error), unavailable=True) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argosy.serve.gateway.envoy.json_types import Json, discovery, duration, loopback, typed, watched
-from argosy.serve.lifecycle.topology import Cluster
+from argosy.serve.gateway.topology import Cluster
 
 CLUSTER_TYPE = "envoy.config.cluster.v3.Cluster"
 ENDPOINT_TYPE = "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -17,7 +17,7 @@ def clusters_file(clusters: tuple[Cluster, ...], endpoints_folder: str) -> Json:
 
 def endpoints_file(of: Cluster) -> Json:
     """One cluster's replicas. A change of it never touches the cluster or its living connections."""
-    endpoints = [{"endpoint": {"address": loopback(port)}} for port in of.ports]
+    endpoints = [{"endpoint": {"address": loopback(one.port)}} for one in of.endpoints]
     return discovery(ENDPOINT_TYPE, {"cluster_name": of.name, "endpoints": [{"lb_endpoints": endpoints}]})
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from argosy.serve.gateway.envoy.json_types import Json, discovery, duration, json_header, typed
-from argosy.serve.lifecycle.topology import Backend
+from argosy.serve.gateway.topology import Backend, Topology
 
 ROUTE_TYPE = "envoy.config.route.v3.RouteConfiguration"
 PUBLIC = "public"
@@ -22,9 +22,10 @@ _RETRIES = 4
 _LARGEST = 9223372036854775807
 
 
-def public_file(backends: tuple[Backend, ...], body_limit: int) -> Json:
+def public_file(topology: Topology, body_limit: int) -> Json:
     """What callers see: every public service, its members, the list of them, errors that name the fault."""
-    public = tuple(backend for backend in backends if backend.public)
+    serving = {(service.name, service.shares[0].revision) for service in topology.services}
+    public = tuple(one for one in topology.backends if (one.service, one.revision) in serving)
     routes = [_too_large(body_limit)]
     for backend in public:
         routes += _model_routes(backend)
