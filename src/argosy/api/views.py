@@ -104,6 +104,8 @@ class ReplicaView:
     port: int | None = None
     pid: int | None = None
     restarts: int = 0
+    grpc_port: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,53 @@ class MemberView:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """What a shadow's answers were beside those of the revision that serves. ``agreement`` is the share of
+    instances whose best class is the same; ``largest_difference`` is in any number of any answer."""
+
+    requests: int = 0
+    failures: int = 0
+    instances: int = 0
+    agreement: float | None = None
+    largest_difference: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """``state``: starting · serving · standby · draining · failed. ``percent`` of the requests come to it;
+    ``shadow_percent`` are copied to it."""
+
+    revision: int
+    state: str
+    version: int
+    percent: int
+    created_at: float
+    reason: str = ""
+    run: str = ""
+    user: str = ""
+    shadow_percent: int = 0
+    headers: list[str] = field(default_factory=list)
+    comparison: ComparisonView | None = None
+    members: list[MemberView] = field(default_factory=list)
+    routers: list[ReplicaView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """One change of what a service is: ``action`` is deploy · promote · rollback · traffic · scale."""
+
+    time: float
+    action: str
+    traffic: dict[str, int]
+    reason: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceView:
-    """``state``: starting · ready · degraded · failed · stopped. ``url`` is the gateway's predict address."""
+    """``state``: starting · ready · idle · degraded · failed · stopped. ``url`` is the gateway's predict
+    address. ``replicas`` is (least, most) of each model; ``members`` are those of the revision with the most
+    requests; ``scaling`` says why there are as many replicas as there are."""
 
     name: str
     state: str
@@ -130,6 +177,12 @@ class ServiceView:
     reason: str = ""
     run: str = ""
     members: list[MemberView] = field(default_factory=list)
+    strategy: str = "replicated"
+    replicas: tuple[int, int] = (1, 1)
+    scaling: str = ""
+    revisions: list[RevisionView] = field(default_factory=list)
+    releases: list[ReleaseView] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Stored models: what kinds there are, how each is loaded and run."""
