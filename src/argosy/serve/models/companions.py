@@ -1,0 +1,130 @@
+"""What lies beside a model: how images become its input, and what its classes are called.
+
+Labels are looked for in this order; the first that is there counts:
+  1. ``labels.json`` (a list of names, or an object of names by index) in the model's folder
+  2. ``labels.txt`` (a name a line) in the folder, in ``assets.extra/`` or in ``assets/``
+  3. for a single file ``NAME.onnx`` or ``NAME.keras``: ``NAME.labels.json`` or ``NAME.labels.txt`` beside it
+Preprocessing is ``preprocessing.json`` in the folder, or ``NAME.preprocessing.json`` beside a file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from argosy.data.preprocessing import ImagePreprocessing
+from argosy.errors import InvalidInput
+from argosy.serve.models.model import Signature
+
+_FOLDERS = ("", "assets.extra", "assets")
+
+
+def find_labels(model: Path) -> tuple[str, ...]:
+    """The class names of a model folder or file, in order; none where there are none. Raises InvalidInput."""
+    for file in _label_files(model):
+        if file.is_file():
+            return read_labels(file)
+    return ()
+
+
+def read_labels(file: Path) -> tuple[str, ...]:
+    """The names in a .json or .txt file. Raises InvalidInput that says what is wrong with it."""
+    text = _text(file)
+    if file.suffix == ".txt":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        return label_names(json.loads(text))
+    except ValueError as error:
+        raise InvalidInput(f"{file} is not JSON: {error}", hint='write ["first class", ...]') from None
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error.message}", hint=error.hint) from None
+
+
+def label_names(value: Any) -> tuple[str, ...]:
+    """Names from a list, or from an object whose keys are 0, 1, 2, ... Raises InvalidInput."""
+    if isinstance(value, dict):
+        expected = [str(index) for index in range(len(value))]
+        if set(value) == set(expected):
+            value = [value[index] for index in expected]
+    if not isinstance(value, list) or not all(isinstance(name, str | int | float) for name in value):
+        raise InvalidInput(
+            "the labels are not a list of names", hint='write ["first class", "second class", ...]'
+        )
+    return tuple(str(name) for name in value)
+
+
+def find_preprocessing(model: Path) -> ImagePreprocessing | None:
+    """How images become the input of a model folder or file, where that is known. Raises InvalidInput."""
+    name = "preprocessing.json" if model.is_dir() else f"{model.stem}.preprocessing.json"
+    file = (model if model.is_dir() else model.parent) / name
+    if not file.is_file():
+        return None
+    try:
+        return ImagePreprocessing.from_json(_text(file))
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error.message}", hint=error.hint) from None
+
+
+def check_labels(labels: tuple[str, ...], signature: Signature) -> None:
+    """Raises InvalidInput when no output of the signature has as many numbers a row as there are labels."""
+    if not labels:
+        return
+    sizes = [spec.shape[-1] for spec in signature.outputs if len(spec.shape) > 1]
+    unknown = any(size == -1 for size in sizes) or any(len(spec.shape) < 2 for spec in signature.outputs)
+    if len(labels) not in sizes and not unknown:
+        found = ", ".join(map(str, sizes)) or "none"
+        raise InvalidInput(
+            f"there are {len(labels)} labels and the model's outputs have {found} numbers for each instance",
+            hint="give one label for each class, in the order of the outputs",
+        )
+
+
+def fits_without_channel(preprocessing: ImagePreprocessing, signature: Signature) -> bool:
+    """Whether the model reads grey images as [n, h, w]; False for [n, h, w, c].
+
+    Raises InvalidInput when what the preprocessing makes is neither.
+    """
+    full = preprocessing.shape
+    expected = f"float32 [n, {', '.join(map(str, full))}]"
+    if len(signature.inputs) != 1:
+        names = ", ".join(spec.name for spec in signature.inputs) or "none"
+        raise InvalidInput(
+            f"the preprocessing makes one input of images; the model has {len(signature.inputs)} ({names})",
+            hint="serve the model without preprocessing and send its inputs as tensors",
+        )
+    spec = signature.inputs[0]
+    shape = spec.shape[1:]
+    if spec.datatype == "FP32" and _admits(shape, full):
+        return False
+    if spec.datatype == "FP32" and full[2] == 1 and _admits(shape, full[:2]):
+        return True
+    raise InvalidInput(
+        f"the preprocessing makes {expected} and the model's input {spec.name!r} is {spec.datatype} "
+        f"{list(spec.shape)}",
+        hint="give the preprocessing the model was trained with; channels come last",
+    )
+
+
+def _admits(shape: tuple[int, ...], found: tuple[int, ...]) -> bool:
+    return len(shape) == len(found) and all(
+        size in (-1, other) for size, other in zip(shape, found, strict=True)
+    )
+
+
+def _label_files(model: Path) -> list[Path]:
+    if model.is_dir():
+        in_folders = [model / folder / "labels.txt" for folder in _FOLDERS]
+        return [model / "labels.json", *in_folders]
+    return [model.with_name(f"{model.stem}.labels{suffix}") for suffix in (".json", ".txt")]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"{file} can not be read: {error.strerror}", hint="check its permissions"
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{file} is not UTF-8 text", hint="save it as UTF-8") from None
