@@ -3,8 +3,9 @@
 Labels are looked for in this order; the first that is there counts:
   1. ``labels.json`` (a list of names, or an object of names by index) in the model's folder
   2. ``labels.txt`` (a name a line) in the folder, in ``assets.extra/`` or in ``assets/``
-  3. for a single file ``NAME.onnx`` or ``NAME.keras``: ``NAME.labels.json`` or ``NAME.labels.txt`` beside it
-Preprocessing is ``preprocessing.json`` in the folder, or ``NAME.preprocessing.json`` beside a file.
+  3. for a file ``NAME.onnx`` or ``NAME.keras``: ``NAME.labels.json`` or ``NAME.labels.txt`` beside it, and
+     where it is the only model in its folder ``labels.json`` or ``labels.txt``
+Preprocessing is ``preprocessing.json`` in the folder, or beside a file by the same rule.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from argosy.errors import InvalidInput
 from argosy.serve.models.model import Signature
 
 _FOLDERS = ("", "assets.extra", "assets")
+_MODEL_FILES = (".onnx", ".keras")
 
 
 def find_labels(model: Path) -> tuple[str, ...]:
@@ -56,14 +58,13 @@ def label_names(value: Any) -> tuple[str, ...]:
 
 def find_preprocessing(model: Path) -> ImagePreprocessing | None:
     """How images become the input of a model folder or file, where that is known. Raises InvalidInput."""
-    name = "preprocessing.json" if model.is_dir() else f"{model.stem}.preprocessing.json"
-    file = (model if model.is_dir() else model.parent) / name
-    if not file.is_file():
-        return None
-    try:
-        return ImagePreprocessing.from_json(_text(file))
-    except InvalidInput as error:
-        raise InvalidInput(f"{file}: {error.message}", hint=error.hint) from None
+    files = [model / "preprocessing.json"] if model.is_dir() else _beside(model, ["preprocessing.json"])
+    for file in filter(Path.is_file, files):
+        try:
+            return ImagePreprocessing.from_json(_text(file))
+        except InvalidInput as error:
+            raise InvalidInput(f"{file}: {error.message}", hint=error.hint) from None
+    return None
 
 
 def check_labels(labels: tuple[str, ...], signature: Signature) -> None:
@@ -116,7 +117,14 @@ def _label_files(model: Path) -> list[Path]:
     if model.is_dir():
         in_folders = [model / folder / "labels.txt" for folder in _FOLDERS]
         return [model / "labels.json", *in_folders]
-    return [model.with_name(f"{model.stem}.labels{suffix}") for suffix in (".json", ".txt")]
+    return _beside(model, ["labels.json", "labels.txt"])
+
+
+def _beside(file: Path, names: list[str]) -> list[Path]:
+    """Where ``names`` of a single model file may lie: under its own name first."""
+    own = [file.with_name(f"{file.stem}.{name}") for name in names]
+    models = [one for one in file.parent.iterdir() if one.suffix.lower() in _MODEL_FILES]
+    return own + ([file.with_name(name) for name in names] if len(models) == 1 else [])
 
 
 def _text(file: Path) -> str:

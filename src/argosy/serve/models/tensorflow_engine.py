@@ -115,7 +115,7 @@ def read_signature(name: str, function: Any) -> Signature:
 
 def _specs(signature: str, role: str, specs: Any) -> tuple[TensorSpec, ...]:
     found = []
-    for name, spec in specs.items():
+    for name, spec in sorted(specs.items()):
         kind = getattr(spec, "dtype", None)
         is_text = kind is not None and kind.name == "string"
         datatype = datatypes.BYTES if is_text else _datatype(kind)

@@ -1,0 +1,241 @@
+"""Keras models and SavedModels to ONNX where that answers alike; TensorFlow serves the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from argosy import reporting
+from argosy.data.preprocessing import ImagePreprocessing
+from argosy.errors import ArgosyError, InvalidInput
+from argosy.serve.models import layout, made_up, tensorflow_engine, warming
+from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature
+from argosy.serve.models.onnx_engine import OnnxModel
+
+ONNX_RUNTIME, TENSORFLOW = "onnxruntime", "tensorflow"
+_OPSET = 17
+_SAMPLES = 32
+_ROWS = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What is to run a model, and why not ONNX Runtime where it is another."""
+
+    name: str
+    reason: str = ""
+
+
+def from_keras(
+    file: Path, directory: Path, preprocessing: ImagePreprocessing | None, labels: Sequence[str]
+) -> Runtime:
+    """Write ``saved_model/`` and, where it answers alike, ``model.onnx`` for a ``.keras`` file.
+
+    Raises InvalidInput when Keras can not load it.
+    """
+    tensorflow_engine.load_tensorflow()
+    model = _load_keras(file)
+    if preprocessing is not None and _reads_images(model, preprocessing):
+        try:
+            return _with_preprocessing(model, directory, preprocessing, labels)
+        except Exception as error:
+            _say(f"the form with preprocessing inside is left out: {warming.cause(error)}")
+            _clear(directory)
+    try:
+        model.export(str(directory / layout.SAVED_MODEL), verbose=False)
+    except Exception as error:
+        raise InvalidInput(
+            f"{file} can not be exported: {warming.cause(error)}",
+            hint="call the model once on an example before it is saved",
+        ) from None
+    return to_onnx(directory / layout.SAVED_MODEL, directory)
+
+
+def from_saved_model(folder: Path, directory: Path) -> Runtime:
+    """Copy a SavedModel to ``saved_model/`` and convert it where it answers alike.
+
+    Raises InvalidInput when TensorFlow can not load it.
+    """
+    shutil.copytree(folder, directory / layout.SAVED_MODEL, dirs_exist_ok=True)
+    return to_onnx(directory / layout.SAVED_MODEL, directory)
+
+
+def to_onnx(saved_model: Path, directory: Path) -> Runtime:
+    """Write ``model.onnx`` and ``signatures/`` for all signatures of a SavedModel, or none of them."""
+    tf = tensorflow_engine.load_tensorflow()
+    owner, functions = tensorflow_engine.load_signatures(tf, saved_model)
+    signatures = {name: tensorflow_engine.read_signature(name, one) for name, one in functions.items()}
+    if DEFAULT_SIGNATURE not in signatures:
+        names = ", ".join(sorted(signatures))
+        return Runtime(TENSORFLOW, f"no signature is {DEFAULT_SIGNATURE!r} among {names}")
+    for name, function in functions.items():
+        _say(f"converting signature {name!r} to ONNX")
+        fault = _convert(tf, function, signatures[name], _target(directory, name))
+        if fault:
+            _remove_onnx(directory)
+            return Runtime(TENSORFLOW, f"signature {name!r} can not become ONNX: {fault}")
+    del owner
+    return Runtime(ONNX_RUNTIME)
+
+
+def _convert(tf: Any, function: Any, signature: Signature, target: Path) -> str:
+    """Why the signature can not be ONNX; empty once it lies in ``target``."""
+    try:
+        _write_onnx(tf, function, signature, target)
+        model = OnnxModel({DEFAULT_SIGNATURE: target})
+    except ArgosyError as error:
+        return error.message.partition(" can load: ")[2] or error.message
+    except Exception as error:
+        return warming.cause(error)
+    return _difference(tf, function, signature, model)
+
+
+def _write_onnx(tf: Any, function: Any, signature: Signature, target: Path) -> None:
+    import onnx
+
+    tf2onnx = _tf2onnx()
+    inputs = function.structured_input_signature[1]
+    names = [spec.name for spec in signature.inputs]
+    specs = [tf.TensorSpec(inputs[name].shape, inputs[name].dtype, name=name) for name in names]
+
+    def answer(*values: Any) -> dict[str, Any]:
+        given = function(**dict(zip(names, values, strict=True)))
+        return {name: tf.identity(value) for name, value in given.items()}
+
+    traced = tf.function(answer, input_signature=specs, autograph=False)
+    converted, _ = tf2onnx.convert.from_function(traced, specs, opset=_OPSET)
+    _name_batch(converted.graph, signature)
+    onnx.checker.check_model(converted)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(converted, target)
+
+
+def _tf2onnx() -> Any:
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        import tf2onnx
+        import tf2onnx.convert
+
+        # tf2onnx calls what NumPy 2 no longer has; Keras knows the mend.
+        from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+        patch_tf2onnx()
+    return tf2onnx
+
+
+def _name_batch(graph: Any, signature: Signature) -> None:
+    """The converter loses the sizes of outputs, and gives each open dimension a name of its own."""
+    specs = {spec.name: spec for spec in (*signature.inputs, *signature.outputs)}
+    for value in (*graph.input, *graph.output):
+        wanted = specs[value.name].shape
+        found = value.type.tensor_type.shape.dim
+        if len(found) != len(wanted):
+            continue
+        for axis, size in enumerate(wanted):
+            if size >= 0:
+                found[axis].dim_value = size
+            elif axis == 0:
+                found[axis].dim_param = "batch"
+
+
+def _difference(tf: Any, function: Any, signature: Signature, model: OnnxModel) -> str:
+    """How the ONNX form answers otherwise than the signature; empty when alike."""
+    for rows in _ROWS:
+        fault = _difference_of_rows(tf, function, signature, model, rows)
+        if fault:
+            return fault
+    return ""
+
+
+def _difference_of_rows(tf: Any, function: Any, signature: Signature, model: OnnxModel, rows: int) -> str:
+    failure = "it has no inputs"
+    for inputs in made_up.random(signature, rows):
+        try:
+            expected = tensorflow_engine.call(tf, function, inputs)
+        except Exception as error:
+            failure = warming.cause(error)
+            continue
+        try:
+            found = model.run(inputs, DEFAULT_SIGNATURE)
+        except Exception as error:
+            return f"it does not run: {warming.cause(error)}"
+        return _compare(found, expected)
+    return f"no made-up input to compare the answers on is taken ({failure})"
+
+
+def _compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    for name, value in expected.items():
+        if name not in found:
+            return f"output {name!r} is lost"
+        if not warming.alike(found[name], value):
+            if value.dtype.kind != "f" or found[name].shape != value.shape:
+                return f"output {name!r} is another one"
+            difference = float(np.abs(found[name] - value).max())
+            return f"output {name!r} differs by {difference:.2g}; expected at most {warming.TOLERANCE:g}"
+    return ""
+
+
+def _load_keras(file: Path) -> Any:
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras
+
+    try:
+        return keras.saving.load_model(file, compile=False)
+    except Exception as error:
+        raise InvalidInput(
+            f"{file} is not a model Keras {keras.__version__} can load: {warming.cause(error)}",
+            hint="save it again with model.save; layers of your own must be part of a SavedModel "
+            "(model.export) or ONNX instead",
+        ) from None
+
+
+def _reads_images(model: Any, preprocessing: ImagePreprocessing) -> bool:
+    if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
+        return False
+    shape = tuple(model.inputs[0].shape)
+    is_images = len(shape) == 4 and all(
+        size in (None, wanted) for size, wanted in zip(shape[1:], preprocessing.shape, strict=True)
+    )
+    return is_images and len(model.outputs[0].shape) == 2 and model.inputs[0].dtype == "float32"
+
+
+def _with_preprocessing(
+    model: Any, directory: Path, preprocessing: ImagePreprocessing, labels: Sequence[str]
+) -> Runtime:
+    from argosy.train.exporting import export_model
+
+    height, width, channels = preprocessing.shape
+    shape = (_SAMPLES, height, width) if channels == 1 else (_SAMPLES, *preprocessing.shape)
+    samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    export_model(model, preprocessing, labels, directory, samples=samples)
+    return Runtime(ONNX_RUNTIME)
+
+
+def _target(directory: Path, signature: str) -> Path:
+    if signature == DEFAULT_SIGNATURE:
+        return directory / layout.ONNX
+    return directory / layout.SIGNATURES / f"{signature}.onnx"
+
+
+def _remove_onnx(directory: Path) -> None:
+    (directory / layout.ONNX).unlink(missing_ok=True)
+    shutil.rmtree(directory / layout.SIGNATURES, ignore_errors=True)
+
+
+def _clear(directory: Path) -> None:
+    _remove_onnx(directory)
+    shutil.rmtree(directory / layout.SAVED_MODEL, ignore_errors=True)
+
+
+def _say(message: str) -> None:
+    reporting.current().report("event", {"message": message})
