@@ -70,9 +70,7 @@ def test_a_keras_model_with_preprocessing_and_labels_is_a_whole_model_directory(
 def test_a_keras_model_of_flat_grey_images_takes_preprocessing(bring_in: Any, laboratory: Laboratory) -> None:
     directory, card = bring_in("flat.keras", preprocessing={"height": 6, "width": 6})
     assert card["runtime"] == "onnxruntime"
-    inputs = laboratory(
-        "ask", directory=str(directory), inputs={"input_layer": np.zeros((1, 6, 6)).tolist()}
-    )
+    inputs = laboratory("ask", directory=str(directory), inputs={"input_layer": np.zeros((1, 6, 6)).tolist()})
     assert inputs["signatures"]["serving_default"]["batched"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from argosy import reporting
 from argosy.data.preprocessing import ImagePreprocessing
-from argosy.errors import ArgosyError, InvalidInput
+from argosy.errors import ArgosyError, InvalidInput, InvalidRequest
 from argosy.serve.models import layout, made_up, tensorflow_engine, warming
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature
 from argosy.serve.models.onnx_engine import OnnxModel
@@ -46,6 +46,8 @@ def from_keras(
     if preprocessing is not None and _reads_images(model, preprocessing):
         try:
             return _with_preprocessing(model, directory, preprocessing, labels)
+        except InvalidRequest:
+            raise
         except Exception as error:
             _say(f"the form with preprocessing inside is left out: {warming.cause(error)}")
             _clear(directory)
@@ -193,10 +195,16 @@ def _load_keras(file: Path) -> Any:
         return keras.saving.load_model(file, compile=False)
     except Exception as error:
         raise InvalidInput(
-            f"{file} is not a model Keras {keras.__version__} can load: {warming.cause(error)}",
+            f"{file} is not a model Keras {keras.__version__} can load: {_keras_cause(error)}",
             hint="save it again with model.save; layers of your own must be part of a SavedModel "
             "(model.export) or ONNX instead",
         ) from None
+
+
+def _keras_cause(error: Exception) -> str:
+    """The innermost of the errors that Keras tells in one, without the configuration it was met in."""
+    innermost = str(error).rpartition("Exception encountered: ")[2]
+    return warming.cause(type(error)(innermost.partition(" Full object config: ")[0]))
 
 
 def _reads_images(model: Any, preprocessing: ImagePreprocessing) -> bool:
