@@ -74,7 +74,7 @@ def _jpeg(encoded: bytes, height: int, width: int) -> Any:
 def _png(encoded: bytes, height: int, width: int) -> Any:
     if not encoded.endswith(_PNG_END) or len(encoded) < 57:
         return None
-    if encoded[16:24] != height.to_bytes(4, "big") + width.to_bytes(4, "big"):
+    if encoded[16:24] != width.to_bytes(4, "big") + height.to_bytes(4, "big"):
         return None
     mode = _PNG_MODES.get(encoded[24:29])
     if mode is None or zlib.crc32(encoded[12:29]) != int.from_bytes(encoded[29:33], "big"):
