@@ -35,6 +35,8 @@ def test_a_keras_model_answers_as_in_keras(laboratory: Laboratory, models: Path,
     assert (card["runtime"], card["reason"]) == ("onnxruntime", "")
     assert card["source"] == {"kind": "keras", "version": 0}
     assert (directory / "saved_model" / "saved_model.pb").is_file()
+    assert card["signatures"] == {"serving_default": "model.onnx", "serve": "model.onnx"}
+    assert not list(directory.glob("signatures/*"))
     inputs = {"numbers": [[0.5, 1, -1, 2]] * 2, "words": [[0, 1, 1, 0, 0], [1] * 5]}
     found = laboratory("ask", directory=str(directory), inputs=inputs)
     assert found["platform"] == "onnxruntime_onnx"

@@ -108,11 +108,22 @@ def test_grey_images_lose_their_channel_where_the_model_has_none(tmp_path: Path)
 def test_several_signatures_are_several_files(tmp_path: Path) -> None:
     onnx_models.doubling(tmp_path / "model.onnx")
     onnx_models.two_inputs(tmp_path / "signatures" / "both.onnx")
+    files = {"both": "signatures/both.onnx", "again": "model.onnx"}
+    (tmp_path / "argosy.json").write_text(json.dumps({"signatures": files}))
     model = load(tmp_path)
     model.warm_up()
-    assert sorted(model.signatures) == ["both", DEFAULT_SIGNATURE]
+    assert sorted(model.signatures) == ["again", "both", DEFAULT_SIGNATURE]
     inputs = {"a": np.ones((1, 2), np.float32), "b": np.ones((1, 2), np.int64)}
     assert model.run(inputs, "both", ["sum"])["sum"].tolist() == [[2, 2]]
+
+
+def test_a_signature_that_lies_outside_the_directory_is_refused(tmp_path: Path) -> None:
+    onnx_models.doubling(tmp_path / "model" / "model.onnx")
+    onnx_models.doubling(tmp_path / "other.onnx")
+    for file in ("../other.onnx", str(tmp_path / "other.onnx")):
+        (tmp_path / "model" / "argosy.json").write_text(json.dumps({"signatures": {"other": file}}))
+        with pytest.raises(InvalidInput, match="lies outside"):
+            load(tmp_path / "model")
 
 
 def test_a_truncated_file_says_how_much_is_missing(tmp_path: Path) -> None:

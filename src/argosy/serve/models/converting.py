@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import os
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from argosy import reporting
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.errors import ArgosyError, InvalidInput, InvalidRequest
-from argosy.serve.models import layout, made_up, tensorflow_engine, warming
+from argosy.serve.models import layout, made_up, onnx_names, tensorflow_engine, warming
+from argosy.serve.models.layout import ONNX_RUNTIME, TENSORFLOW
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature
 from argosy.serve.models.onnx_engine import OnnxModel
 
-ONNX_RUNTIME, TENSORFLOW = "onnxruntime", "tensorflow"
 _OPSET = 17
 _SAMPLES = 32
 _ROWS = (1, 3)
@@ -28,10 +30,11 @@ _ROWS = (1, 3)
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What is to run a model, and why not ONNX Runtime where it is another."""
+    """What is to run a model, and why not ONNX Runtime where it is another; the ONNX files by signature."""
 
     name: str
     reason: str = ""
+    signatures: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_keras(
@@ -78,14 +81,27 @@ def to_onnx(saved_model: Path, directory: Path) -> Runtime:
     if DEFAULT_SIGNATURE not in signatures:
         names = ", ".join(sorted(signatures))
         return Runtime(TENSORFLOW, f"no signature is {DEFAULT_SIGNATURE!r} among {names}")
-    for name, function in functions.items():
+    files: dict[str, str] = {}
+    for name in sorted(functions, key=lambda name: (name != DEFAULT_SIGNATURE, name)):
         _say(f"converting signature {name!r} to ONNX")
-        fault = _convert(tf, function, signatures[name], _target(directory, name))
+        target = _target(directory, name)
+        fault = _convert(tf, functions[name], signatures[name], target)
         if fault:
             _remove_onnx(directory)
             return Runtime(TENSORFLOW, f"signature {name!r} can not become ONNX: {fault}")
+        files[name] = _kept_once(directory, target, files)
     del owner
-    return Runtime(ONNX_RUNTIME)
+    return Runtime(ONNX_RUNTIME, signatures=files)
+
+
+def _kept_once(directory: Path, target: Path, files: Mapping[str, str]) -> str:
+    """The file's name in the directory, or that of one with the same content: Keras exports each model
+    under two signatures."""
+    for other in files.values():
+        if filecmp.cmp(directory / other, target, shallow=False):
+            target.unlink()
+            return other
+    return target.relative_to(directory).as_posix()
 
 
 def _convert(tf: Any, function: Any, signature: Signature, target: Path) -> str:
@@ -114,6 +130,7 @@ def _write_onnx(tf: Any, function: Any, signature: Signature, target: Path) -> N
 
     traced = tf.function(answer, input_signature=specs, autograph=False)
     converted, _ = tf2onnx.convert.from_function(traced, specs, opset=_OPSET)
+    onnx_names.make_stable(converted)
     _name_batch(converted.graph, signature)
     onnx.checker.check_model(converted)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +249,7 @@ def _with_preprocessing(
 def _target(directory: Path, signature: str) -> Path:
     if signature == DEFAULT_SIGNATURE:
         return directory / layout.ONNX
-    return directory / layout.SIGNATURES / f"{signature}.onnx"
+    return directory / layout.SIGNATURES / f"{quote(signature, safe='')}.onnx"
 
 
 def _remove_onnx(directory: Path) -> None:

@@ -98,6 +98,8 @@ def _write(order: ImportOrder, version: ModelVersion, directory: Path) -> None:
         (directory / layout.LABELS).write_text(json.dumps(list(labels)))
     card: dict[str, Any] = read_card(path) if version.kind == ModelKind.ARGOSY else {}
     card = {"metrics": {}} | card | {"name": order.name, "runtime": runtime.name, "reason": runtime.reason}
+    if runtime.signatures:
+        card["signatures"] = dict(runtime.signatures)
     card["source"] = {"kind": str(version.kind), "version": version.number}
     (directory / CARD).write_text(json.dumps(card))
 
@@ -115,7 +117,7 @@ def _convert(
         return converting.from_saved_model(path, directory)
     if kind == ModelKind.ONNX:
         onnx_data.copy(path, directory / layout.ONNX)
-        return Runtime(converting.ONNX_RUNTIME)
+        return Runtime(layout.ONNX_RUNTIME)
     return _copy_directory(path, directory)
 
 
@@ -126,9 +128,9 @@ def _copy_directory(path: Path, directory: Path) -> Runtime:
             shutil.copytree(path / folder, directory / folder)
     if not (path / layout.ONNX).is_file():
         reason = str(read_card(path).get("reason", "")) or f"there is no {layout.ONNX}"
-        return Runtime(converting.TENSORFLOW, reason)
+        return Runtime(layout.TENSORFLOW, reason)
     onnx_data.copy(path / layout.ONNX, directory / layout.ONNX)
-    return Runtime(converting.ONNX_RUNTIME)
+    return Runtime(layout.ONNX_RUNTIME)
 
 
 def _preprocessing(order: ImportOrder) -> ImagePreprocessing | None:

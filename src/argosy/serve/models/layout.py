@@ -1,11 +1,11 @@
 """The files of a model directory, as exported by ``argosy.train`` or written by an import.
 
 model.onnx              the default signature
-signatures/NAME.onnx    further signatures, where there are any
+signatures/*.onnx       further signatures; argosy.json names the file of each
 saved_model/            the SavedModel: beside the above, or what is served in its place
 preprocessing.json      how an image becomes the input, where that is known
 labels.json             the class names in order, where they are known
-argosy.json             name, metrics, and of an import: runtime, reason, source
+argosy.json             name, metrics, and of an import: runtime, reason, source, signatures
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ SAVED_MODEL = "saved_model"
 SAVED_MODEL_FILE = "saved_model.pb"
 PREPROCESSING = "preprocessing.json"
 LABELS = "labels.json"
+
+ONNX_RUNTIME, TENSORFLOW = "onnxruntime", "tensorflow"
 
 
 def saved_model_in(directory: Path) -> Path | None:

@@ -31,7 +31,8 @@ class OnnxModel:
         """``files`` by signature, the default one among them. Raises InvalidInput naming what is at fault."""
         self.preprocessing = preprocessing
         self.labels = labels
-        sessions = {name: open_session(file) for name, file in files.items()}
+        opened = {file: open_session(file) for file in set(files.values())}
+        sessions = {name: opened[file] for name, file in files.items()}
         self.signatures: Mapping[str, Signature] = {
             name: _signature(session, files[name]) for name, session in sessions.items()
         }

@@ -19,6 +19,7 @@ Outputs = dict[str, NDArray[Any]]
 Run = Callable[[Tensors, str], Outputs]
 
 TOLERANCE = 1e-4
+HALF_TOLERANCE = 1e-2
 _ROWS = 3
 
 
@@ -45,12 +46,18 @@ def proven(
 
 
 def alike(found: NDArray[Any], expected: NDArray[Any]) -> bool:
-    """Whether two answers are the same: numbers within 1e-4, absolute below 1 and relative above."""
+    """Whether two answers are the same: numbers within 1e-4 of the largest, or of 1 where all are smaller.
+
+    Numbers of half precision within 1e-2.
+    """
     if found.shape != expected.shape:
         return False
-    if expected.dtype.kind not in "fc":
+    if expected.dtype.kind != "f":
         return bool((found == expected).all())
-    return bool(np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
+    tolerance = HALF_TOLERANCE if expected.dtype == np.float16 else TOLERANCE
+    finite = np.abs(expected[np.isfinite(expected)], dtype=np.float64)
+    largest = max(1.0, float(finite.max(initial=0.0)))
+    return bool(np.allclose(found, expected, rtol=0, atol=tolerance * largest, equal_nan=True))
 
 
 def cause(error: BaseException) -> str:
