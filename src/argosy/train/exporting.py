@@ -3,7 +3,7 @@
 model.onnx            images float32[batch, h, w, c] (preprocessed) to probabilities float32[batch, classes]
 preprocessing.json    how an image becomes that input
 labels.json           the class names, in order
-saved_model/          serving_default: images uint8[batch, h, w]; image_bytes: encoded PNG or JPEG strings
+saved_model/          serving_default: images uint8[batch, h, w]; image_bytes: encoded images
 argosy.json           name and metrics
 """
 

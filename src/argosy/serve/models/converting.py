@@ -17,7 +17,7 @@ import numpy as np
 
 from argosy import reporting
 from argosy.data.preprocessing import ImagePreprocessing
-from argosy.errors import ArgosyError, InvalidInput, InvalidRequest
+from argosy.errors import ArgosyError, InvalidInput, InvalidRequest, RunFailed
 from argosy.serve.models import layout, made_up, onnx_names, tensorflow_engine, warming
 from argosy.serve.models.layout import ONNX_RUNTIME, TENSORFLOW
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature
@@ -61,6 +61,7 @@ def from_keras(
             f"{file} can not be exported: {warming.cause(error)}",
             hint="call the model once on an example before it is saved",
         ) from None
+    _check_export(model, directory / layout.SAVED_MODEL)
     return to_onnx(directory / layout.SAVED_MODEL, directory)
 
 
@@ -202,6 +203,33 @@ def _compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
             difference = float(np.abs(found[name] - value).max())
             return f"output {name!r} differs by {difference:.2g}; expected at most {warming.TOLERANCE:g}"
     return ""
+
+
+def _check_export(model: Any, saved_model: Path) -> None:
+    """Raises RunFailed when the SavedModel answers otherwise than the Keras model it was made of."""
+    tf = tensorflow_engine.load_tensorflow()
+    owner, functions = tensorflow_engine.load_signatures(tf, saved_model)
+    function = functions[DEFAULT_SIGNATURE]
+    signature = tensorflow_engine.read_signature(DEFAULT_SIGNATURE, function)
+    names = [one.name for one in model.inputs or ()]
+    if set(names) != {spec.name for spec in signature.inputs}:
+        return  # A model of nested inputs: which is which can not be told.
+    for inputs in made_up.random(signature, rows=_ROWS[-1]):
+        given = [inputs[name] for name in names]
+        try:
+            answer = model(given if len(given) > 1 else given[0], training=False)
+        except Exception:
+            continue
+        expected = {f"output_{at}": np.asarray(one) for at, one in enumerate(tf.nest.flatten(answer))}
+        found = tensorflow_engine.call(tf, function, inputs)
+        fault = _compare(found, expected) if set(found) == set(expected) else ""
+        if fault:
+            raise RunFailed(
+                f"the SavedModel answers otherwise than the Keras model: {fault}",
+                hint="use layers that answer alike when they are exported",
+            )
+        break
+    del owner
 
 
 def _load_keras(file: Path) -> Any:
