@@ -16,6 +16,7 @@ from argosy.data.image_parts import MOST_SCANS, SCAN
 _CORE: Any = vars(Image)["core"]
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_START_OF_SCAN = 0xDA
 _SEQUENTIAL_AND_PROGRESSIVE = (0xC0, 0xC1, 0xC2)
 # Tables, comments and applications' segments.
 _PASSED_OVER = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
@@ -48,27 +49,35 @@ def decode(encoded: bytes, height: int, width: int, channels: int) -> bytes | No
 def _jpeg(encoded: bytes, height: int, width: int) -> Any:
     if not encoded.endswith(_JPEG_END) or len(encoded) < 20 or encoded.count(SCAN) > MOST_SCANS:
         return None
-    at = 2
+    frame = _frame(encoded)
+    if frame is None:
+        return None
+    if encoded[frame + 4 : frame + 9] != bytes((8, height >> 8, height & 255, width >> 8, width & 255)):
+        return None
+    mode = _JPEG_MODES.get(encoded[frame + 9])
+    if mode is None:
+        return None
+    return _decoded(_CORE.jpeg_decoder(mode, mode, ""), mode, height, width, encoded)
+
+
+def _frame(encoded: bytes) -> int | None:
+    """Where the only frame header before the pixels begins; None for anything odd."""
+    at, last = 2, len(encoded) - 10
+    frame = None
     for _ in range(_PARTS):
         if encoded[at] != 0xFF:
             return None
         marker = encoded[at + 1]
-        if marker in _SEQUENTIAL_AND_PROGRESSIVE:
-            break
-        if marker not in _PASSED_OVER:
+        if marker == _START_OF_SCAN:
+            return frame
+        if marker in _SEQUENTIAL_AND_PROGRESSIVE and frame is None:
+            frame = at
+        elif marker not in _PASSED_OVER:
             return None
         at += 2 + (encoded[at + 2] << 8) + encoded[at + 3]
-        if at + 10 > len(encoded):
+        if at > last:
             return None
-    else:
-        return None
-    found = encoded[at + 4 : at + 9]
-    if found != bytes((8, height >> 8, height & 255, width >> 8, width & 255)):
-        return None
-    mode = _JPEG_MODES.get(encoded[at + 9])
-    if mode is None:
-        return None
-    return _decoded(_CORE.jpeg_decoder(mode, mode, ""), mode, height, width, encoded)
+    return None
 
 
 def _png(encoded: bytes, height: int, width: int) -> Any:
