@@ -1,13 +1,12 @@
-"""Keras models and SavedModels to ONNX where that answers alike; TensorFlow serves the others."""
+"""SavedModels to ONNX where that answers alike; TensorFlow serves the others."""
 
 from __future__ import annotations
 
 import filecmp
 import logging
-import os
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,13 @@ from urllib.parse import quote
 import numpy as np
 
 from argosy import reporting
-from argosy.data.preprocessing import ImagePreprocessing
-from argosy.errors import ArgosyError, InvalidInput, InvalidRequest, RunFailed
+from argosy.errors import ArgosyError
 from argosy.serve.models import layout, made_up, onnx_names, tensorflow_engine, warming
 from argosy.serve.models.layout import ONNX_RUNTIME, TENSORFLOW
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature
 from argosy.serve.models.onnx_engine import OnnxModel
 
 _OPSET = 17
-_SAMPLES = 32
 _ROWS = (1, 3)
 
 
@@ -35,34 +32,6 @@ class Runtime:
     name: str
     reason: str = ""
     signatures: Mapping[str, str] = field(default_factory=dict)
-
-
-def from_keras(
-    file: Path, directory: Path, preprocessing: ImagePreprocessing | None, labels: Sequence[str]
-) -> Runtime:
-    """Write ``saved_model/`` and, where it answers alike, ``model.onnx`` for a ``.keras`` file.
-
-    Raises InvalidInput when Keras can not load it.
-    """
-    tensorflow_engine.load_tensorflow()
-    model = _load_keras(file)
-    if preprocessing is not None and _reads_images(model, preprocessing):
-        try:
-            return _with_preprocessing(model, directory, preprocessing, labels)
-        except InvalidRequest:
-            raise
-        except Exception as error:
-            _say(f"the form with preprocessing inside is left out: {warming.cause(error)}")
-            _clear(directory)
-    try:
-        model.export(str(directory / layout.SAVED_MODEL), verbose=False)
-    except Exception as error:
-        raise InvalidInput(
-            f"{file} can not be exported: {warming.cause(error)}",
-            hint="call the model once on an example before it is saved",
-        ) from None
-    _check_export(model, directory / layout.SAVED_MODEL)
-    return to_onnx(directory / layout.SAVED_MODEL, directory)
 
 
 def from_saved_model(folder: Path, directory: Path) -> Runtime:
@@ -84,11 +53,11 @@ def to_onnx(saved_model: Path, directory: Path) -> Runtime:
         return Runtime(TENSORFLOW, f"no signature is {DEFAULT_SIGNATURE!r} among {names}")
     files: dict[str, str] = {}
     for name in sorted(functions, key=lambda name: (name != DEFAULT_SIGNATURE, name)):
-        _say(f"converting signature {name!r} to ONNX")
+        say(f"converting signature {name!r} to ONNX")
         target = _target(directory, name)
         fault = _convert(tf, functions[name], signatures[name], target)
         if fault:
-            _remove_onnx(directory)
+            remove_onnx(directory)
             return Runtime(TENSORFLOW, f"signature {name!r} can not become ONNX: {fault}")
         files[name] = _kept_once(directory, target, files)
     del owner
@@ -189,89 +158,21 @@ def _difference_of_rows(tf: Any, function: Any, signature: Signature, model: Onn
             found = model.run(inputs, DEFAULT_SIGNATURE)
         except Exception as error:
             return f"it does not run: {warming.cause(error)}"
-        return _compare(found, expected)
+        return difference(found, expected)
     return f"no made-up input to compare the answers on is taken ({failure})"
 
 
-def _compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """How one form's answer differs from another's; empty when alike."""
     for name, value in expected.items():
         if name not in found:
             return f"output {name!r} is lost"
         if not warming.alike(found[name], value):
             if value.dtype.kind != "f" or found[name].shape != value.shape:
                 return f"output {name!r} is another one"
-            difference = float(np.abs(found[name] - value).max())
-            return f"output {name!r} differs by {difference:.2g}; expected at most {warming.TOLERANCE:g}"
+            largest = float(np.abs(found[name] - value).max())
+            return f"output {name!r} differs by {largest:.2g}; expected at most {warming.TOLERANCE:g}"
     return ""
-
-
-def _check_export(model: Any, saved_model: Path) -> None:
-    """Raises RunFailed when the SavedModel answers otherwise than the Keras model it was made of."""
-    tf = tensorflow_engine.load_tensorflow()
-    owner, functions = tensorflow_engine.load_signatures(tf, saved_model)
-    function = functions[DEFAULT_SIGNATURE]
-    signature = tensorflow_engine.read_signature(DEFAULT_SIGNATURE, function)
-    names = [one.name for one in model.inputs or ()]
-    if set(names) != {spec.name for spec in signature.inputs}:
-        return  # A model of nested inputs: which is which can not be told.
-    for inputs in made_up.random(signature, rows=_ROWS[-1]):
-        given = [inputs[name] for name in names]
-        try:
-            answer = model(given if len(given) > 1 else given[0], training=False)
-        except Exception:
-            continue
-        expected = {f"output_{at}": np.asarray(one) for at, one in enumerate(tf.nest.flatten(answer))}
-        found = tensorflow_engine.call(tf, function, inputs)
-        fault = _compare(found, expected) if set(found) == set(expected) else ""
-        if fault:
-            raise RunFailed(
-                f"the SavedModel answers otherwise than the Keras model: {fault}",
-                hint="use layers that answer alike when they are exported",
-            )
-        break
-    del owner
-
-
-def _load_keras(file: Path) -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
-
-    try:
-        return keras.saving.load_model(file, compile=False)
-    except Exception as error:
-        raise InvalidInput(
-            f"{file} is not a model Keras {keras.__version__} can load: {_keras_cause(error)}",
-            hint="save it again with model.save; layers of your own must be part of a SavedModel "
-            "(model.export) or ONNX instead",
-        ) from None
-
-
-def _keras_cause(error: Exception) -> str:
-    """The innermost of the errors that Keras tells in one, without the configuration it was met in."""
-    innermost = str(error).rpartition("Exception encountered: ")[2]
-    return warming.cause(type(error)(innermost.partition(" Full object config: ")[0]))
-
-
-def _reads_images(model: Any, preprocessing: ImagePreprocessing) -> bool:
-    if len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
-        return False
-    shape = tuple(model.inputs[0].shape)
-    is_images = len(shape) == 4 and all(
-        size in (None, wanted) for size, wanted in zip(shape[1:], preprocessing.shape, strict=True)
-    )
-    return is_images and len(model.outputs[0].shape) == 2 and model.inputs[0].dtype == "float32"
-
-
-def _with_preprocessing(
-    model: Any, directory: Path, preprocessing: ImagePreprocessing, labels: Sequence[str]
-) -> Runtime:
-    from argosy.train.exporting import export_model
-
-    height, width, channels = preprocessing.shape
-    shape = (_SAMPLES, height, width) if channels == 1 else (_SAMPLES, *preprocessing.shape)
-    samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    export_model(model, preprocessing, labels, directory, samples=samples)
-    return Runtime(ONNX_RUNTIME)
 
 
 def _target(directory: Path, signature: str) -> Path:
@@ -280,15 +181,12 @@ def _target(directory: Path, signature: str) -> Path:
     return directory / layout.SIGNATURES / f"{quote(signature, safe='')}.onnx"
 
 
-def _remove_onnx(directory: Path) -> None:
+def remove_onnx(directory: Path) -> None:
+    """Take back what :func:`to_onnx` wrote."""
     (directory / layout.ONNX).unlink(missing_ok=True)
     shutil.rmtree(directory / layout.SIGNATURES, ignore_errors=True)
 
 
-def _clear(directory: Path) -> None:
-    _remove_onnx(directory)
-    shutil.rmtree(directory / layout.SAVED_MODEL, ignore_errors=True)
-
-
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Tell whoever waits for the import."""
     reporting.current().report("event", {"message": message})

@@ -16,11 +16,10 @@ from typing import Any
 
 import msgspec
 
-from argosy import reporting
 from argosy.artifacts.handles import CARD, read_card
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.errors import ArgosyError, Conflict, InvalidInput, Unavailable
-from argosy.serve.models import companions, converting, layout, onnx_data
+from argosy.serve.models import companions, converting, keras_files, layout, onnx_data
 from argosy.serve.models.converting import Runtime
 from argosy.serve.models.loading import load
 from argosy.serve.models.sources import (
@@ -68,7 +67,7 @@ def import_model(order: ImportOrder) -> None:
     """
     destination = Path(order.destination)
     if destination.exists():
-        _say(f"{order.name} is there already")
+        converting.say(f"{order.name} is there already")
         return
     version = inspect(Path(order.source)).version(order.version)
     scratch = destination.with_name(f".{destination.name}.{os.getpid()}")
@@ -83,12 +82,12 @@ def import_model(order: ImportOrder) -> None:
         raise _storage_fault(error, scratch, order) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    _say(f"{order.name} is imported")
+    converting.say(f"{order.name} is imported")
 
 
 def _write(order: ImportOrder, version: ModelVersion, directory: Path) -> None:
     path = Path(version.path)
-    _say(f"reading {path} ({version.kind})")
+    converting.say(f"reading {path} ({version.kind})")
     preprocessing = _preprocessing(order) or companions.find_preprocessing(path)
     labels = companions.label_names(order.labels) if order.labels else companions.find_labels(path)
     runtime = _convert(version.kind, path, directory, preprocessing, labels)
@@ -112,7 +111,7 @@ def _convert(
     labels: tuple[str, ...],
 ) -> Runtime:
     if kind == ModelKind.KERAS:
-        return converting.from_keras(path, directory, preprocessing, labels)
+        return keras_files.from_keras(path, directory, preprocessing, labels)
     if kind == ModelKind.SAVED_MODEL:
         return converting.from_saved_model(path, directory)
     if kind == ModelKind.ONNX:
@@ -141,7 +140,7 @@ def _preprocessing(order: ImportOrder) -> ImagePreprocessing | None:
 
 def _prove(directory: Path) -> None:
     """Raises InvalidInput when what was written gives no answer."""
-    _say("asking the model for a first answer")
+    converting.say("asking the model for a first answer")
     load(directory).warm_up()
 
 
@@ -173,7 +172,3 @@ def _remove_leftovers(destination: Path) -> None:
         if owner.isdigit() and not Path("/proc", owner).exists():
             with contextlib.suppress(OSError):
                 shutil.rmtree(leftover)
-
-
-def _say(message: str) -> None:
-    reporting.current().report("event", {"message": message})
