@@ -221,6 +221,29 @@ def test_a_destination_that_can_not_be_written_is_named(tmp_path: Path) -> None:
         })  # fmt: skip
 
 
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path: Path, destination: Path) -> None:
+    source = onnx_models.with_data_beside(tmp_path / "source" / "large.onnx")
+    code = (
+        "import resource, signal, sys; from argosy.errors import Unavailable; "
+        "from argosy.serve.models.importing import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "try: main({'source': sys.argv[1], 'destination': sys.argv[2], 'name': 'large'})\n"
+        "except Unavailable as error: print(error.message)"
+    )
+    command = [sys.executable, "-c", code, str(source), str(destination)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"the disk of {destination.parent} is full: large is not imported\n"
+    assert not list(destination.parent.iterdir())
+
+
+def test_a_folder_that_can_not_be_copied_is_named(tmp_path: Path, destination: Path) -> None:
+    source = onnx_models.classifier(tmp_path / "source")
+    (source / "saved_model").mkdir()
+    (source / "saved_model" / "saved_model.pb").symlink_to("nowhere")
+    assert f"{source / 'saved_model'}" in refusal(source, destination).message
+
+
 def test_an_import_starts_no_library_before_it_needs_one() -> None:
     code = (
         "import sys, argosy.serve.models.importing, argosy.serve.models.loading; "

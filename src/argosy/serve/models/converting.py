@@ -81,6 +81,8 @@ def _convert(tf: Any, function: Any, signature: Signature, target: Path) -> str:
         model = OnnxModel({DEFAULT_SIGNATURE: target})
     except ArgosyError as error:
         return error.message.partition(" can load: ")[2] or error.message
+    except OSError:
+        raise
     except Exception as error:
         return warming.cause(error)
     return _difference(tf, function, signature, model)

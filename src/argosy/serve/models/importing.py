@@ -44,6 +44,9 @@ __all__ = [
 ]
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class ImportOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``version`` 0 is the newest. ``preprocessing`` and ``labels`` are the user's, before those found."""
 
@@ -154,15 +157,20 @@ def _check_unchanged(version: ModelVersion) -> None:
 
 
 def _storage_fault(error: OSError, scratch: Path, order: ImportOrder) -> ArgosyError:
-    at = Path(str(error.filename)) if error.filename else scratch
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    told = str(error)
+    if error.errno in _FULL or any(os.strerror(number) in told for number in _FULL):
         return Unavailable(
             f"the disk of {scratch.parent} is full: {order.name} is not imported",
             hint="free some space, then try again",
         )
+    at, why = Path(str(error.filename or scratch)), error.strerror or told
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:
+        # Copying a folder goes on after a fault, and tells all of them at its end.
+        source, _, why = error.args[0][0]
+        at = Path(source)
     if at.is_relative_to(scratch.parent):
-        return Unavailable(f"{at} can not be written: {error.strerror or error}", hint="check the disk")
-    return InvalidInput(f"{at} can not be read: {error.strerror or error}", hint="check its permissions")
+        return Unavailable(f"{at} can not be written: {why}", hint="check the disk")
+    return InvalidInput(f"{at} can not be read: {why}", hint="check its permissions")
 
 
 def _remove_leftovers(destination: Path) -> None:
