@@ -293,6 +293,18 @@ def test_a_file_of_far_too_many_parts_is_refused(name: str) -> None:
         ONE.decode(PARTS[name])
 
 
+def test_what_stands_behind_the_end_of_a_jpeg_is_passed_over() -> None:
+    # Phones put a film there.
+    assert np.array_equal(ONE.decode(JPEG + b"\xff\xda" * 1_000), ONE.decode(JPEG))
+
+
+def test_an_end_marker_in_a_comment_is_no_end() -> None:
+    commented = JPEG[:2] + b"\xff\xfe\0\4\xff\xd9" + JPEG[2:]
+    assert np.array_equal(ONE.decode(commented), ONE.decode(JPEG))
+    with pytest.raises(InvalidInput, match="its end marker is missing"):
+        ONE.decode(commented[:-2])
+
+
 def test_a_compressed_bmp_is_refused_with_the_mend() -> None:
     data = bytearray(encoded(GREY, "BMP"))
     data[30] = 1

@@ -5,6 +5,8 @@ Every function raises ValueError, with the reason, for a file that is cut short 
 
 from __future__ import annotations
 
+import re
+
 # No camera or editor writes nearly as many parts before an image, or as much between them.
 MOST_PARTS = 16_384
 MOST_JUNK = 65_536
@@ -13,9 +15,10 @@ MOST_SCANS = 100
 SCAN = b"\xff\xda"
 
 _PNG_END = b"IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
+# What is stuffed, filled or restarts within pixels is no marker.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START_OF_SCAN, _END = 0xDA, 0xD9
-_ALONE = frozenset({0x00, 0x01, 0xD8, *range(0xD0, 0xD8)})
+_ALONE = (0x01, 0xD8)
 _BMP_PLAIN = {0: "none", 3: "bit fields", 6: "bit fields"}
 
 
@@ -33,29 +36,24 @@ def check_png(data: bytes) -> None:
 
 
 def check_jpeg(data: bytes) -> None:
-    """Its end is there, and what stands before its pixels is not too much."""
-    if data.rfind(_JPEG_END) < 0:
-        raise EOFError("its end marker is missing")
-    if data.count(SCAN) > MOST_SCANS:
-        raise ValueError(f"it has more than {MOST_SCANS} scans")
-    at, parts, junk = 2, 0, 0
-    while True:
-        found = data.find(b"\xff", at)
-        if found < 0 or found + 4 > len(data):
-            raise EOFError("it has no pixels")
-        junk += found - at
+    """Its end is there, and its segments, its scans and what stands between them are not too many."""
+    at, parts, scans, junk = 2, 0, 0, 0
+    while found := _JPEG_MARKER.search(data, at):
+        start, marker = found.start(), data[found.start() + 1]
+        if marker == _END:
+            return
         parts += 1
+        scans += marker == _START_OF_SCAN
+        # Behind the start of a scan stand pixels.
+        junk += 0 if scans else start - at
         if parts > MOST_PARTS or junk > MOST_JUNK:
             raise ValueError(f"it has more than {MOST_PARTS:,} segments, or too much between them")
-        marker = data[found + 1]
-        if marker == _START_OF_SCAN:
-            return
-        if marker == 0xFF:
-            at = found + 1
-        elif marker in _ALONE:
-            at = found + 2
-        else:
-            at = found + 2 + int.from_bytes(data[found + 2 : found + 4], "big")
+        if scans > MOST_SCANS:
+            raise ValueError(f"it has more than {MOST_SCANS} scans")
+        at = start + 2
+        if marker not in _ALONE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    raise EOFError("its end marker is missing")
 
 
 def first_frame_of_gif(data: bytes) -> bytes:
