@@ -15,6 +15,7 @@ MOST_SCANS = 100
 SCAN = b"\xff\xda"
 
 _PNG_END = b"IEND\xaeB`\x82"
+_JPEG_END = b"\xff\xd9"
 # What is stuffed, filled or restarts within pixels is no marker.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START_OF_SCAN, _END = 0xDA, 0xD9
@@ -37,13 +38,15 @@ def check_png(data: bytes) -> None:
 
 def check_jpeg(data: bytes) -> None:
     """Its end is there, and its segments, its scans and what stands between them are not too many."""
-    at, parts, scans, junk = 2, 0, 0, 0
+    at, parts, scans, junk, pixels = 2, 0, 0, 0, len(data)
     while found := _JPEG_MARKER.search(data, at):
         start, marker = found.start(), data[found.start() + 1]
         if marker == _END:
             return
         parts += 1
-        scans += marker == _START_OF_SCAN
+        if marker == _START_OF_SCAN:
+            scans += 1
+            pixels = min(pixels, start)
         # Behind the start of a scan stand pixels.
         junk += 0 if scans else start - at
         if parts > MOST_PARTS or junk > MOST_JUNK:
@@ -53,7 +56,9 @@ def check_jpeg(data: bytes) -> None:
         at = start + 2
         if marker not in _ALONE:
             at += int.from_bytes(data[at : at + 2], "big")
-    raise EOFError("its end marker is missing")
+    # Damage within the pixels may hide the end behind it; the pixels are read as far as they go.
+    if data.rfind(_JPEG_END) < pixels:
+        raise EOFError("its end marker is missing")
 
 
 def first_frame_of_gif(data: bytes) -> bytes:

@@ -86,18 +86,21 @@ class ImagePreprocessing(
         Raises what ``decode`` does, with the ``position`` of the image in the error's context.
         """
         result = np.empty((len(images), *self.shape), np.float32) if out is None else out
-        values = []
+        quick: dict[int, bytes] = {}
         for position, encoded in enumerate(images):
             try:
-                values.append(self._values(encoded, limits))
+                values = self._values(encoded, limits)
             except (InvalidInput, TooLarge) as error:
                 error.context["position"] = position
                 raise
-        quick = [one for one in values if isinstance(one, bytes)]
-        if len(quick) == len(values):
-            return self._scaled(b"".join(quick), result)
-        for one, row in zip(values, result, strict=True):
-            self._scaled(one, row)
+            if isinstance(values, bytes):
+                quick[position] = values
+            else:
+                self._scaled(values, result[position])
+        if len(quick) == len(images):
+            return self._scaled(b"".join(quick.values()), result)
+        for position, values in quick.items():
+            self._scaled(values, result[position])
         return result
 
     def to_json(self) -> str:
