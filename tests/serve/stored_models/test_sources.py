@@ -75,6 +75,18 @@ def test_a_folder_with_one_model_file_is_that_file(tmp_path: Path) -> None:
     assert "several models (other.keras, some.onnx)" in refusal(tmp_path).message
 
 
+def test_a_file_beside_numbered_versions_is_passed_over(tmp_path: Path) -> None:
+    saved_model(tmp_path / "1")
+    onnx_models.doubling(tmp_path / "old.onnx")
+    assert look(tmp_path).newest.path == str(tmp_path / "1")
+
+
+def test_a_file_that_was_written_by_a_clock_ahead_of_ours_is_still_being_written(tmp_path: Path) -> None:
+    saved_model(tmp_path / "1")
+    assert "(a file changed 0.0 s ago)" in refusal(tmp_path, seconds_later=-10).message
+    assert look(tmp_path, seconds_later=-100).newest.number == 1
+
+
 def test_versions_are_ordered_by_number_and_other_names_are_passed_over(tmp_path: Path) -> None:
     saved_model(tmp_path / "10")
     onnx_models.classifier(tmp_path / "2")

@@ -21,6 +21,8 @@ from argosy.serve.models import completeness, layout
 
 # Whoever copies a version writes at least this often; one that rests so long is complete.
 SETTLE_SECONDS = 1.0
+# The clock of a file server may be ahead of ours.
+_SKEW_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _MODEL_FILES = (".onnx", ".keras")
 
@@ -154,7 +156,9 @@ def _single(path: Path) -> tuple[ModelKind, Path] | None:
             f"{path} is a SavedModel in text form, which is not read", hint="save it without as_text=True"
         )
     files = [one for one in _entries(path) if one.suffix.lower() in _MODEL_FILES and one.is_file()]
-    if len(files) > 1 and not _numbered(path):
+    if _numbered(path):
+        return None
+    if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise InvalidInput(f"{path} holds several models ({names})", hint="name one of the files")
     return _single(files[0]) if len(files) == 1 else None
@@ -170,9 +174,10 @@ def _judge(folder: Path, now: float, before: dict[int, ModelVersion]) -> ModelVe
     try:
         # What is written to while it is looked at is judged by the time of the writing.
         age = now - max((status.st_ctime for _, status in _files(folder)), default=0.0)
+        changing = -_SKEW_SECONDS < age < SETTLE_SECONDS
         found = _single(folder)
         fault = _nothing_in(folder) if found is None else completeness.fault_of(*found)
-        if found is not None and not fault and not 0 <= age < SETTLE_SECONDS:
+        if found is not None and not fault and not changing:
             return ModelVersion(number, str(found[1]), found[0], fingerprint_of(folder))
     except InvalidInput as error:
         return RefusedVersion(number, str(folder), error.message)
@@ -180,8 +185,8 @@ def _judge(folder: Path, now: float, before: dict[int, ModelVersion]) -> ModelVe
         reason = f"{error.filename or folder} can not be read: {error.strerror or error}"
         return RefusedVersion(number, str(folder), reason)
     if fault:
-        return RefusedVersion(number, str(folder), fault, changing=0 <= age < SETTLE_SECONDS)
-    reason = f"it is still being written (a file changed {age:.1f} s ago)"
+        return RefusedVersion(number, str(folder), fault, changing)
+    reason = f"it is still being written (a file changed {max(age, 0):.1f} s ago)"
     return RefusedVersion(number, str(folder), reason, changing=True)
 
 
