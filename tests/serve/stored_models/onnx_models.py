@@ -105,6 +105,14 @@ def flat_images(file: Path) -> Path:
     )  # fmt: skip
 
 
+def channels_first(file: Path) -> Path:
+    """The sum of each channel of images [n, 3, 2, 5], as PyTorch has them."""
+    node = helper.make_node("ReduceSum", ["pixels", "axes"], ["sums"], keepdims=0)
+    constants = {"axes": np.array([2, 3], np.int64)}
+    inputs, outputs = ("pixels", FLOAT, ["n", 3, 2, 5]), ("sums", FLOAT, ["n", 3])
+    return save(file, [node], [inputs], [outputs], constants)
+
+
 def a_sequence(file: Path) -> Path:
     """Gives a sequence instead of a tensor."""
     graph = helper.make_graph(

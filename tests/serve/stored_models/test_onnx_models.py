@@ -105,6 +105,22 @@ def test_grey_images_lose_their_channel_where_the_model_has_none(tmp_path: Path)
     assert model.signatures[DEFAULT_SIGNATURE].batched
 
 
+def test_images_are_turned_for_a_model_whose_channels_come_first(tmp_path: Path) -> None:
+    onnx_models.channels_first(tmp_path / "model.onnx")
+    preprocessing = '{"kind":"image","height":2,"width":5,"channels":3,"scale":1}'
+    (tmp_path / "preprocessing.json").write_text(preprocessing)
+    model = load(tmp_path)
+    model.warm_up()
+    assert model.preprocessing is not None
+    pixels = np.tile(np.array([1, 2, 3], np.uint8), (4, 2, 5, 1))
+    images = model.preprocessing.from_arrays(pixels)
+    expected = [[10, 20, 30]] * 4
+    assert model.run({"pixels": images}, DEFAULT_SIGNATURE)["sums"].tolist() == expected
+    turned = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    assert model.run({"pixels": turned}, DEFAULT_SIGNATURE)["sums"].tolist() == expected
+    assert model.signatures[DEFAULT_SIGNATURE].batched
+
+
 def test_several_signatures_are_several_files(tmp_path: Path) -> None:
     onnx_models.doubling(tmp_path / "model.onnx")
     onnx_models.two_inputs(tmp_path / "signatures" / "both.onnx")

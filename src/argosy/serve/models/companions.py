@@ -11,12 +11,16 @@ Preprocessing is ``preprocessing.json`` in the folder, or beside a file by the s
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.errors import InvalidInput
-from argosy.serve.models.model import Signature
+from argosy.serve.models.model import Signature, TensorSpec
 
 _FOLDERS = ("", "assets.extra", "assets")
 _MODEL_FILES = (".onnx", ".keras")
@@ -81,30 +85,42 @@ def check_labels(labels: tuple[str, ...], signature: Signature) -> None:
         )
 
 
-def fits_without_channel(preprocessing: ImagePreprocessing, signature: Signature) -> bool:
-    """Whether the model reads grey images as [n, h, w]; False for [n, h, w, c].
+def arrangement(
+    preprocessing: ImagePreprocessing | None, signature: Signature | None
+) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+    """What turns images [n, h, w, c] into what the model reads; None where it reads them as they are.
 
-    Raises InvalidInput when what the preprocessing makes is neither.
+    That may be grey images without their channel, or channels first. An array of another shape is left as
+    it is: it was sent for the model. Raises InvalidInput when the preprocessing fits in no way.
     """
-    full = preprocessing.shape
-    expected = f"float32 [n, {', '.join(map(str, full))}]"
+    if preprocessing is None or signature is None:
+        return None
+    spec = _only_input(signature)
+    height, width, channels = full = preprocessing.shape
+    shape = spec.shape[1:]
+    if spec.datatype == "FP32" and _admits(shape, full):
+        return None
+    if spec.datatype == "FP32" and channels == 1 and _admits(shape, (height, width)):
+        return lambda value: value[..., 0] if value.shape[1:] == full else value
+    if spec.datatype == "FP32" and _admits(shape, (channels, height, width)):
+        return lambda value: (
+            np.ascontiguousarray(value.transpose(0, 3, 1, 2)) if value.shape[1:] == full else value
+        )
+    raise InvalidInput(
+        f"the preprocessing makes float32 [n, {', '.join(map(str, full))}] and the model's input "
+        f"{spec.name!r} is {spec.datatype} {list(spec.shape)}",
+        hint="give the height, width and channels the model was trained with",
+    )
+
+
+def _only_input(signature: Signature) -> TensorSpec:
     if len(signature.inputs) != 1:
         names = ", ".join(spec.name for spec in signature.inputs) or "none"
         raise InvalidInput(
             f"the preprocessing makes one input of images; the model has {len(signature.inputs)} ({names})",
             hint="serve the model without preprocessing and send its inputs as tensors",
         )
-    spec = signature.inputs[0]
-    shape = spec.shape[1:]
-    if spec.datatype == "FP32" and _admits(shape, full):
-        return False
-    if spec.datatype == "FP32" and full[2] == 1 and _admits(shape, full[:2]):
-        return True
-    raise InvalidInput(
-        f"the preprocessing makes {expected} and the model's input {spec.name!r} is {spec.datatype} "
-        f"{list(spec.shape)}",
-        hint="give the preprocessing the model was trained with; channels come last",
-    )
+    return signature.inputs[0]
 
 
 def _admits(shape: tuple[int, ...], found: tuple[int, ...]) -> bool:

@@ -39,8 +39,9 @@ class OnnxModel:
         self._runners = {name: _runner(session, self.signatures[name]) for name, session in sessions.items()}
         default = self.signatures[DEFAULT_SIGNATURE]
         companions.check_labels(labels, default)
-        if preprocessing is not None and companions.fits_without_channel(preprocessing, default):
-            self._runners[DEFAULT_SIGNATURE] = _without_channel(self._runners[DEFAULT_SIGNATURE])
+        arrange = companions.arrangement(preprocessing, default)
+        if arrange is not None:
+            self._runners[DEFAULT_SIGNATURE] = _arranged(self._runners[DEFAULT_SIGNATURE], arrange)
 
     def run(self, inputs: Tensors, signature: str, outputs: Sequence[str] = ()) -> Outputs:
         return self._runners[signature](inputs, outputs)
@@ -109,11 +110,8 @@ def _runner(session: Any, signature: Signature) -> _Runner:
     return run_texts if texts_in or texts_out else run
 
 
-def _without_channel(run: _Runner) -> _Runner:
-    """For a model of grey images without a dimension for their one channel."""
+def _arranged(run: _Runner, arrange: Callable[[NDArray[Any]], NDArray[Any]]) -> _Runner:
+    def arranged(inputs: Tensors, outputs: Sequence[str]) -> Outputs:
+        return run({name: arrange(value) for name, value in inputs.items()}, outputs)
 
-    def flattened(inputs: Tensors, outputs: Sequence[str]) -> Outputs:
-        given = {name: value[..., 0] if value.ndim == 4 else value for name, value in inputs.items()}
-        return run(given, outputs)
-
-    return flattened
+    return arranged

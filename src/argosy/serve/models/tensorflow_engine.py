@@ -40,15 +40,11 @@ class TensorFlowModel:
         default = self.signatures.get(DEFAULT_SIGNATURE)
         if default is not None:
             companions.check_labels(labels, default)
-        self._drops_channel = (
-            preprocessing is not None
-            and default is not None
-            and companions.fits_without_channel(preprocessing, default)
-        )
+        self._arrange = companions.arrangement(preprocessing, default)
 
     def run(self, inputs: Tensors, signature: str, outputs: Sequence[str] = ()) -> Outputs:
-        if self._drops_channel and signature == DEFAULT_SIGNATURE:
-            inputs = {name: value[..., 0] if value.ndim == 4 else value for name, value in inputs.items()}
+        if self._arrange is not None and signature == DEFAULT_SIGNATURE:
+            inputs = {name: self._arrange(value) for name, value in inputs.items()}
         return call(self._tf, self._functions[signature], inputs, outputs)
 
     def warm_up(self) -> None:
