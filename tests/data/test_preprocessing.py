@@ -124,7 +124,7 @@ def test_the_limits_are_the_callers() -> None:
 NOT_IMAGES = {
     "nothing": b"",
     "text": b"not an image",
-    "a GIF": encoded(GREY, "GIF"),
+    "a TIFF": encoded(GREY, "TIFF"),
     "only the start of a PNG": b"\x89PNG\r\n\x1a\n",
     "only the start of a JPEG": b"\xff\xd8\xff\xe0",
     "a PNG without pixels": png_of_size(28, 28),

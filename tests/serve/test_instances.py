@@ -88,7 +88,7 @@ BAD_INSTANCES: list[tuple[list[Any], str]] = [
     ([{"b64": ""}], "instances[0].b64 is an empty text"),
     ([{"b64": "%%%"}], "instances[0].b64 is not base64"),
     ([{"b64": "data:image/png;base64,AAAA"}], "instances[0].b64 is not base64"),
-    ([b64(b"hello")], "instances[0]: the image starts with 0x68656c6c; expected a PNG or a JPEG"),
+    ([b64(b"hello")], "instances[0]: the image starts with 0x68656c6c; expected PNG, JPEG, GIF, BMP or WebP"),
     ([b64(PNG), b64(PNG[:300])], "instances[1]: the image is damaged or cut short"),
 ]
 

@@ -77,6 +77,7 @@ def test_onnx_with_preprocessing_and_both_signatures_answer_alike_on_the_same_by
 SMOOTH = np.add.outer(np.arange(90) * 1.2, np.arange(70) * 1.7).astype(np.uint8)
 GREY = RANDOM.integers(0, 256, (28, 28), np.uint8)
 COLOUR = RANDOM.integers(0, 256, (28, 28, 3), np.uint8)
+PALETTE = Image.fromarray(COLOUR).quantize(64)
 
 
 def test_tensorflow_and_pillow_read_every_kind_of_image_alike(gangs: Gangs, tmp_path: Path) -> None:
@@ -88,10 +89,20 @@ def test_tensorflow_and_pillow_read_every_kind_of_image_alike(gangs: Gangs, tmp_
         "palette": png(Image.fromarray(COLOUR).quantize(64)),
         "bilevel": png(Image.fromarray(GREY).convert("1")),
         "sixteen-bits": png(Image.fromarray(GREY.astype(np.uint16) * 256 + 77)),
+        "gif": png(GREY, "GIF"),
+        "gif-palette": png(PALETTE, "GIF"),
+        "gif-transparent": png(PALETTE, "GIF", transparency=3),
+        "gif-animated": png(PALETTE, "GIF", save_all=True, append_images=[Image.fromarray(COLOUR)]),
+        "bmp": png(GREY, "BMP"),
+        "bmp-colour": png(COLOUR, "BMP"),
+        "bmp-palette": png(PALETTE, "BMP"),
+        "bmp-transparent": png(np.dstack([COLOUR, GREY]), "BMP"),
     }
     resized = {
         "smaller": png(RANDOM.integers(0, 256, (9, 13, 3), np.uint8)),
         "larger": png(RANDOM.integers(0, 256, (301, 97, 3), np.uint8)),
+        "gif-larger": png(RANDOM.integers(0, 256, (60, 31), np.uint8), "GIF"),
+        "bmp-larger": png(RANDOM.integers(0, 256, (60, 31, 3), np.uint8), "BMP"),
         "mixed": png(RANDOM.integers(0, 256, (14, 200), np.uint8)),
     }
     jpegs = {

@@ -1,56 +1,36 @@
 """Encoded image or pixels to what a model reads: one object for training, serving and the SavedModel.
 
 The rules, in this order, and nowhere else:
-  1. PNG or JPEG; the first image; colour profiles and orientation tags are ignored.
+  1. PNG, JPEG, GIF, BMP that is not compressed, or WebP; the first image or frame; colour profiles and
+     orientation tags are ignored.
   2. 16 bits a channel become 8 by the high byte; transparency is dropped; palettes are looked up; CMYK
-     becomes RGB by (255 - C) (255 - K) / 255, cut to an integer, and alike for M and Y.
+     becomes RGB by (255 - C) (255 - K) / 255, cut to an integer, and alike for M and Y. What the first frame
+     of a GIF leaves open or marks as transparent is black.
   3. One channel: luma of ITU-R BT.601 in integers, (19595 R + 38470 G + 7471 B + 32768) >> 16.
   4. A size other than the model's: stretched by a triangle filter whose support grows when it shrinks
      (Pillow's BILINEAR, ``tf.image.resize(..., antialias=True)``), on float32, without rounding.
   5. ``value * scale + offset`` in float32.
+
+The SavedModel's graph reads the same but WebP, which TensorFlow does not know, and BMP of 1, 4 or 16 bits.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image
 
+from argosy.data import image_files, image_shortcut
+from argosy.data.image_files import ImageLimits
 from argosy.errors import InvalidInput, TooLarge
 
+__all__ = ["DEFAULT_LIMITS", "ImageLimits", "ImagePreprocessing"]
+
 Floats = npt.NDArray[np.float32]
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG = b"\xff\xd8\xff"
-_JPEG_END = b"\xff\xd9"
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What an encoded image may be at most; pixels are counted from the header, before decoding."""
-
-    bytes: int = 10 * 2**20
-    pixels: int = 16_000_000
-
 
 DEFAULT_LIMITS = ImageLimits()
 
@@ -89,29 +69,39 @@ class ImagePreprocessing(
             np.add(result, np.float32(self.offset), out=result)
         return result
 
-    def decode(self, encoded: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Floats:
-        """A PNG or JPEG to float32[h, w, c].
+    def decode(
+        self, encoded: bytes, limits: ImageLimits = DEFAULT_LIMITS, out: Floats | None = None
+    ) -> Floats:
+        """An encoded image to float32[h, w, c].
 
         Raises TooLarge above ``limits``, InvalidInput for what is not an image, is damaged or is cut short.
         """
-        if len(encoded) > limits.bytes:
-            raise TooLarge(
-                f"the image is {len(encoded)} bytes long; expected at most {limits.bytes}",
-                hint="send a smaller image",
-                context={"found": len(encoded), "expected": limits.bytes},
-            )
-        with _open(encoded) as image:
-            width, height = image.size
-            if width * height > limits.pixels:
-                raise TooLarge(
-                    f"the image has {width} x {height} pixels; expected at most {limits.pixels:,} in all",
-                    hint="scale the image down before sending it",
-                    context={"found": [width, height], "expected": limits.pixels},
-                )
-            pixels = _pixels(image, self.channels)
-        if (height, width) == (self.height, self.width):
-            return self._single(pixels)
-        return self._single(self._resized(pixels))
+        return self._scaled(self._values(encoded, limits), out)
+
+    def decode_many(
+        self, images: Sequence[bytes], limits: ImageLimits = DEFAULT_LIMITS, out: Floats | None = None
+    ) -> Floats:
+        """Encoded images to float32[n, h, w, c], the same as :meth:`decode` one by one, and cheaper.
+
+        Raises what ``decode`` does, with the ``position`` of the image in the error's context.
+        """
+        result = np.empty((len(images), *self.shape), np.float32) if out is None else out
+        quick: dict[int, bytes] = {}
+        for position, encoded in enumerate(images):
+            try:
+                values = self._values(encoded, limits)
+            except (InvalidInput, TooLarge) as error:
+                error.context["position"] = position
+                raise
+            if isinstance(values, bytes):
+                quick[position] = values
+            else:
+                self._scaled(values, result[position])
+        if len(quick) == len(images):
+            return self._scaled(b"".join(quick.values()), result)
+        for position, values in quick.items():
+            self._scaled(values, result[position])
+        return result
 
     def to_json(self) -> str:
         """The content of ``preprocessing.json`` in a model directory."""
@@ -153,8 +143,23 @@ class ImagePreprocessing(
             )
         return values
 
-    def _single(self, pixels: npt.NDArray[Any]) -> Floats:
-        return self.from_arrays(pixels[np.newaxis]).reshape(self.shape)
+    def _values(self, encoded: bytes, limits: ImageLimits) -> bytes | npt.NDArray[Any]:
+        """Values 0 to 255 of an image of the model's size: a byte each, or an array [h, w, ...]."""
+        height, width, channels = self.shape
+        if len(encoded) <= limits.bytes and height * width <= limits.pixels:
+            quick = image_shortcut.decode(encoded, height, width, channels)
+            if quick is not None:
+                return quick
+        pixels = image_files.read(encoded, channels, limits)
+        return pixels if pixels.shape[:2] == (height, width) else self._resized(pixels)
+
+    def _scaled(self, values: bytes | npt.NDArray[Any], out: Floats | None) -> Floats:
+        array = np.frombuffer(values, np.uint8) if isinstance(values, bytes) else values
+        result = np.empty(self.shape, np.float32) if out is None else out
+        np.multiply(array.reshape(result.shape), np.float32(self.scale), out=result)
+        if self.offset:
+            np.add(result, np.float32(self.offset), out=result)
+        return result
 
     def _resized(self, pixels: npt.NDArray[np.uint8]) -> Floats:
         channels = [
@@ -169,51 +174,3 @@ class ImagePreprocessing(
 
     def _hint(self) -> str:
         return f"send raw pixels from 0 to 255, {' x '.join(map(str, self.shape))} for each image"
-
-
-def _open(encoded: bytes) -> Image.Image:
-    # The format classes themselves, not Image.open: that loads every plug-in, and warns about, rather than
-    # refuses, images below twice its own limit.
-    if encoded.startswith(_PNG):
-        opener: Any = PngImagePlugin.PngImageFile
-        end = _PNG_END
-    elif encoded.startswith(_JPEG):
-        opener, end = JpegImagePlugin.JpegImageFile, _JPEG_END
-    else:
-        start = f"starts with 0x{encoded[:4].hex()}" if encoded else "is empty"
-        raise InvalidInput(f"the image {start}; expected a PNG or a JPEG", hint="send a PNG or JPEG file")
-    try:
-        image: Image.Image = opener(io.BytesIO(encoded))
-    except _DAMAGE as error:
-        raise _damaged(error) from None
-    # Pillow is content once it has every pixel; a checksum behind them may be missing.
-    if encoded.rfind(end) < 0:
-        raise _damaged(EOFError("its end marker is missing"))
-    return image
-
-
-def _pixels(image: Image.Image, channels: int) -> npt.NDArray[np.uint8]:
-    """uint8[h, w] for one channel, uint8[h, w, 3] for three."""
-    try:
-        if image.mode == "L" and channels == 1:
-            return np.asarray(image, np.uint8)
-        if image.mode.startswith("I"):
-            grey = (np.asarray(image) >> 8).astype(np.uint8)
-            return grey if channels == 1 else np.repeat(grey[..., np.newaxis], 3, axis=-1)
-        rgb = _from_cmyk(image) if image.mode == "CMYK" else image.convert("RGB")
-        return np.asarray(rgb.convert("L") if channels == 1 else rgb, np.uint8)
-    except _DAMAGE as error:
-        raise _damaged(error) from None
-
-
-def _from_cmyk(image: Image.Image) -> Image.Image:
-    # Pillow rounds here where ``tf.io.decode_jpeg`` cuts.
-    left = 255 - np.asarray(image, np.uint16)
-    return Image.fromarray((left[..., :3] * left[..., 3:] // 255).astype(np.uint8))
-
-
-def _damaged(error: Exception) -> InvalidInput:
-    return InvalidInput(
-        f"the image is damaged or cut short ({error or type(error).__name__})",
-        hint="send the whole PNG or JPEG file, unchanged",
-    )

@@ -3,7 +3,7 @@
 model.onnx            images float32[batch, h, w, c] (preprocessed) to probabilities float32[batch, classes]
 preprocessing.json    how an image becomes that input
 labels.json           the class names, in order
-saved_model/          serving_default: images uint8[batch, h, w]; image_bytes: encoded PNG or JPEG strings
+saved_model/          serving_default: images uint8[batch, h, w]; image_bytes: encoded images
 argosy.json           name and metrics
 """
 
@@ -58,17 +58,19 @@ def export_model(
 ) -> None:
     """Write the model directory. ``samples``, uint8[n, h, w], are what the forms are compared on.
 
-    Raises RunFailed when SavedModel and ONNX differ from the model by more than 1e-4 in a probability.
+    Without labels there is no ``labels.json``. Raises RunFailed when SavedModel and ONNX differ from the
+    model by more than 1e-4 in a probability.
     """
     outputs = model.outputs[0].shape[-1]
-    if len(labels) != outputs:
+    if labels and len(labels) != outputs:
         raise InvalidRequest(
             f"the model has {outputs} outputs and {len(labels)} labels", hint="give one label for each class"
         )
     tf, keras = libraries.load()
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "preprocessing.json").write_text(preprocessing.to_json())
-    (directory / "labels.json").write_text(json.dumps(list(labels)))
+    if labels:
+        (directory / "labels.json").write_text(json.dumps(list(labels)))
     save_signatures(tf, model, preprocessing, directory / "saved_model")
     _save_onnx(keras, model, preprocessing, directory / "model.onnx")
     _compare(tf, model, preprocessing, directory, samples)

@@ -51,12 +51,19 @@ def save_signatures(tf: Any, model: Any, preprocessing: ImagePreprocessing, dire
 
 def decode(tf: Any, encoded: Any, preprocessing: ImagePreprocessing) -> Any:
     """Pixels float32[h, w, c], 0 to 255, of one encoded image, before scale and offset."""
-    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), b"\xff\xd8\xff")
-    rgb = tf.cond(
-        is_jpeg,
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_png(encoded, channels=3),
+    starts = tf.strings.substr(encoded, 0, 2)
+    rgb = tf.case(
+        [
+            (
+                tf.equal(starts, b"\xff\xd8"),
+                lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+            ),
+            (tf.equal(starts, b"BM"), lambda: _decode_bmp(tf, encoded)),
+        ],
+        # PNG, and the first frame of a GIF.
+        default=lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
     )
+    rgb = tf.ensure_shape(rgb, (None, None, 3))
     if preprocessing.channels == 1:
         weighted = tf.cast(rgb, tf.int32) * tf.constant([19595, 38470, 7471])
         pixels = tf.bitwise.right_shift(tf.reduce_sum(weighted, -1, keepdims=True) + 32768, 16)
@@ -70,3 +77,19 @@ def decode(tf: Any, encoded: Any, preprocessing: ImagePreprocessing) -> Any:
         lambda: tf.clip_by_value(tf.image.resize(values, size, antialias=True), 0.0, 255.0),
     )
     return tf.ensure_shape(resized, preprocessing.shape)
+
+
+def _decode_bmp(tf: Any, encoded: Any) -> Any:
+    """uint8[h, w, 3] of a BMP of 8, 24 or 32 bits; TensorFlow gives numbers where there is a palette."""
+    values = tf.io.decode_bmp(encoded)
+
+    def number(at: int) -> Any:
+        octets = tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, at, 4), tf.uint8), tf.int32)
+        return tf.reduce_sum(octets * tf.constant([1, 1 << 8, 1 << 16, 1 << 24]))
+
+    def looked_up() -> Any:
+        start = 14 + number(14)
+        palette = tf.io.decode_raw(tf.strings.substr(encoded, start, number(10) - start), tf.uint8)
+        return tf.gather(tf.reshape(palette, (-1, 4))[:, 2::-1], tf.cast(values[..., 0], tf.int32))
+
+    return tf.cond(tf.equal(tf.shape(values)[-1], 1), looked_up, lambda: values[..., :3])
