@@ -1,0 +1,118 @@
+"""What every server is asked with: models exported once to a cache, JPEG images of 28 x 28 as JSON bodies."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from argosy import data
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
+SIDE, CLASSES = 28, 10
+LABELS = tuple(f"class {number}" for number in range(CLASSES))
+IMAGES = 256
+SLOW_FILTERS = 96
+
+Pixels = NDArray[np.uint8]
+
+
+def cache() -> Path:
+    """A folder of the benchmarks' own, the one that bench/serving/install fills."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("ARGOSY_BENCH_CACHE") or Path(base) / "argosy-bench")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def plain_model() -> Path:
+    """The main job's plain CNN as a model directory. Untrained: that changes no speed."""
+    sys.path.insert(0, str(EXAMPLE))
+    return _exported("plain", lambda: __import__("fashion_mnist").cnn())
+
+
+def slow_model() -> Path:
+    """Some milliseconds an image on one core, alone or in a batch: the load generator is never the limit."""
+    return _exported("slow", _slow_network)
+
+
+def _slow_network() -> Any:
+    from keras import Sequential, layers
+
+    return Sequential(
+        [
+            layers.Input((SIDE, SIDE, 1)),
+            layers.Conv2D(SLOW_FILTERS, 3, padding="same", activation="relu"),
+            layers.Conv2D(SLOW_FILTERS, 3, padding="same", activation="relu"),
+            layers.Conv2D(SLOW_FILTERS, 3, padding="same", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+
+
+def _exported(name: str, build: Callable[[], Any]) -> Path:
+    directory = cache() / "models" / name
+    if (directory / "argosy.json").exists():
+        return directory
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from argosy.train import libraries
+    from argosy.train.exporting import export_model
+
+    _, keras = libraries.load()
+    keras.utils.set_random_seed(0)
+    preprocessing = data.ImagePreprocessing(height=SIDE, width=SIDE)
+    export_model(build(), preprocessing, LABELS, directory, samples=pictures()[:16])
+    (directory / "argosy.json").write_text(json.dumps({"name": name, "metrics": {}}))
+    return directory
+
+
+def pictures() -> Pixels:
+    """uint8[256, 28, 28]: Fashion-MNIST's test images where ARGOSY_DATA says they are, else drawn ones."""
+    if os.environ.get("ARGOSY_DATA"):
+        for split, rows in data.fashion_mnist().blocks():
+            if split == "test":
+                return np.ascontiguousarray(rows["images"][:IMAGES], np.uint8)
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (IMAGES, 7, 7), np.uint8)
+    drawn = [Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in coarse]
+    return np.stack([np.asarray(one) for one in drawn])
+
+
+def jpegs() -> list[bytes]:
+    """Every picture as a JPEG file, some 500 bytes each."""
+    return [_jpeg(one) for one in pictures()]
+
+
+def _jpeg(picture: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def instance(jpeg: bytes) -> bytes:
+    return b'{"b64":"' + base64.b64encode(jpeg) + b'"}'
+
+
+def bodies() -> list[bytes]:
+    """The JSON of a request for each picture, on one line."""
+    return [b'{"instances":[' + instance(jpeg) + b"]}" for jpeg in jpegs()]
+
+
+def expected(model: Path) -> NDArray[np.float32]:
+    """float32[256, 10]: what the model answers for each picture, by ONNX Runtime and Pillow alone."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"])
+    images = np.stack([np.asarray(Image.open(io.BytesIO(jpeg)), np.float32) for jpeg in jpegs()])
+    (answers,) = session.run(None, {"images": images[..., np.newaxis] / 255})
+    return np.asarray(answers, np.float32)
