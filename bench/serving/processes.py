@@ -69,8 +69,7 @@ class Server:
         return lines[-1][:300] if lines else "it said nothing"
 
     def pids(self) -> list[int]:
-        wanted = f"{MARK}={self._mark}".encode()
-        return [pid for pid in _all_pids() if wanted in _read(pid, "environ")]
+        return pids_with(f"{MARK}={self._mark}")
 
     def stop(self, patience: float = 5.0) -> None:
         """SIGTERM to the first process, a while to end all, then SIGKILL to whatever is left."""
@@ -85,6 +84,16 @@ class Server:
             self._process.poll()
             time.sleep(0.02)
         self._process.wait()
+
+
+def pids_with(variable: str) -> list[int]:
+    """The processes whose environment holds NAME=VALUE."""
+    return [pid for pid in _all_pids() if variable.encode() in _read(pid, "environ").split(b"\0")]
+
+
+def program(pid: int) -> str:
+    """The name of what a process runs, at most 15 letters."""
+    return _read(pid, "comm").decode(errors="replace").strip()
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -19,7 +19,7 @@ from argosy import home as homes
 from argosy.api.views import MemberView, ReplicaView, ServiceView
 from argosy.client.client import ControlClient
 from argosy.flow.service_options import ServiceOptions
-from serving.processes import cpu_seconds, until
+from serving.processes import cpu_seconds, pids_with, program, until
 
 NAME = "bench"
 PATIENCE_SECONDS = 120.0
@@ -61,6 +61,9 @@ class Ours:
         view = self.view()
         routers = [one for revision in view.revisions for one in revision.routers]
         return [one.pid for one in routers if one.pid]
+
+    def gateway_pids(self) -> list[int]:
+        return [pid for pid in pids_with(f"ARGOSY_HOME={self.home.root}") if program(pid) == "envoy"]
 
     def wait_for_replicas(self, count: int) -> None:
         """Until exactly so many are ready."""
