@@ -3,8 +3,8 @@
     bench/serving/run limits [--seconds 8] [--times 50] [--period 10]
 
 Requests arrive in an open loop through Envoy. A request holds its place from when it reached the gateway
-until its answer left. Callers see it longer by the way there and back, which is what a refusal takes: so much is
-taken off each request before those at once are counted.
+until its answer left. Callers see it longer by the way there and back, which is what a refusal takes: so
+much is taken off each request before those at once are counted.
 """
 
 from __future__ import annotations
@@ -77,9 +77,10 @@ def _concurrency(tier: str, most: int, outcome: Outcome) -> Verdict:
 
 def overlaps(outcome: Outcome) -> Mapping[int, float]:
     """Share of the time by how many accepted requests were under way, the way there and back taken off."""
-    on_the_way = float(np.median(outcome.latency[outcome.refused])) if outcome.refused.any() else 0.0
-    starts = outcome.due[outcome.accepted] + on_the_way / 2
-    ends = np.maximum(starts, starts + outcome.latency[outcome.accepted] - on_the_way)
+    taken = outcome.latency - outcome.late
+    on_the_way = float(np.median(taken[outcome.refused])) if outcome.refused.any() else 0.0
+    starts = (outcome.due + outcome.late)[outcome.accepted] + on_the_way / 2
+    ends = np.maximum(starts, starts + taken[outcome.accepted] - on_the_way)
     times = np.concatenate([starts, ends])
     changes = np.concatenate([np.ones(len(starts)), -np.ones(len(ends))])
     order = np.argsort(times, kind="stable")
