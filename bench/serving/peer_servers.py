@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from serving.processes import Server, free_ports, until
 
 HERE = Path(__file__).parent / "peers"
 START_SECONDS = 60.0
+RAW = "raw ASGI, two processes"
 
 Command = Callable[[Path, int], list[str | Path]]
 
@@ -90,7 +92,7 @@ PEERS = (
             "RAY_SERVE_EXPERIMENTAL_PIP_HAPROXY": "1",
         },
     ),
-    Peer("raw ASGI, two processes", "raw_asgi", _uvicorn),
+    Peer(RAW, "raw_asgi", _uvicorn),
 )
 
 
@@ -104,17 +106,17 @@ def running(peer: Peer, model: Path, ready: Callable[[str], None]) -> Iterator[t
     if not programs.exists():
         raise Missing(_why_not_installed(peer.environment))
     port = free_ports(3)[0]
-    environment = _environment(peer, model, port)
-    server = Server(peer.command(programs, port), environment, _log(peer))
-    try:
-        url = f"http://127.0.0.1:{port}{peer.path}"
+    # A short name: Ray puts sockets far below it.
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch:
+        server = Server(peer.command(programs, port), _environment(peer, model, port, scratch), _log(peer))
         try:
+            url = f"http://127.0.0.1:{port}{peer.path}"
             until(lambda: _check(server, ready, url), "a right answer", START_SECONDS)
-        except (Missing, TimeoutError) as error:
+            yield url, server
+        except TimeoutError as error:
             raise Missing(str(error)) from error
-        yield url, server
-    finally:
-        server.stop()
+        finally:
+            server.stop()
 
 
 def _check(server: Server, ready: Callable[[str], None], url: str) -> bool:
@@ -124,12 +126,13 @@ def _check(server: Server, ready: Callable[[str], None], url: str) -> bool:
     return True
 
 
-def _environment(peer: Peer, model: Path, port: int) -> dict[str, str]:
+def _environment(peer: Peer, model: Path, port: int, scratch: str) -> dict[str, str]:
     """Ours, without what would lead a peer to our packages."""
     kept: dict[str, Any] = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     threads = {"OMP_NUM_THREADS": "1", "BENCH_MODEL": str(model), "BENCH_PORT": str(port)}
     quiet = {"BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(HERE)}
-    return {**kept, **threads, **quiet, **peer.variables}
+    folders = {"TMPDIR": scratch, "PYTRITON_HOME": scratch, "BENTOML_HOME": scratch}
+    return {**kept, **threads, **quiet, **folders, **peer.variables}
 
 
 def _log(peer: Peer) -> Path:

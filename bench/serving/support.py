@@ -62,8 +62,12 @@ class Ours:
         routers = [one for revision in view.revisions for one in revision.routers]
         return [one.pid for one in routers if one.pid]
 
+    def pids(self) -> list[int]:
+        """Everything of this home: control plane, launcher, warm processes, Envoy, replicas."""
+        return pids_with(f"ARGOSY_HOME={self.home.root}")
+
     def gateway_pids(self) -> list[int]:
-        return [pid for pid in pids_with(f"ARGOSY_HOME={self.home.root}") if program(pid) == "envoy"]
+        return [pid for pid in self.pids() if program(pid) == "envoy"]
 
     def wait_for_replicas(self, count: int) -> None:
         """Until exactly so many are ready."""

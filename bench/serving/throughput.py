@@ -10,18 +10,20 @@ limit: decode and ONNX Runtime in a loop, two processes, no HTTP.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from serving import answers, bare_limit, inputs, tables
+from serving import answers, bare_limit, inputs
 from serving.findings import Findings
 from serving.load import bodies_file, load
-from serving.peer_servers import PEERS, Missing, Peer, running
-from serving.processes import idle_percent, until
+from serving.peer_servers import PEERS, RAW, Missing, Peer, running
+from serving.processes import cpu_seconds, idle_percent, until
 from serving.support import start_ours
+from serving.tables import Names, Tables
 
 ENVOY, DIRECT = "Argosy, through Envoy", "Argosy, direct"
 WARM_UP_SECONDS = 1.0
@@ -36,11 +38,13 @@ class Bench:
     callers: Sequence[int]
     findings: Findings
 
-    def ask(self, name: str, urls: Sequence[str], file: Path) -> None:
+    def ask(self, name: str, urls: Sequence[str], file: Path, pids: Sequence[int]) -> None:
+        """Every number of callers in turn, with the processor time that all processes of the server took."""
         load(urls, file, max(self.callers), WARM_UP_SECONDS)
         for callers in self.callers:
+            before = cpu_seconds(pids)
             found = load(urls, file, callers, self.seconds)
-            self.findings.add(name, callers, found)
+            self.findings.add(name, callers, found, 1e6 * (cpu_seconds(pids) - before))
             if found.failed:
                 print(f"{name}, {callers} callers: {found.failed} requests failed", file=sys.stderr)
 
@@ -57,9 +61,9 @@ class Bench:
             url, direct = ours.url, ours.direct_urls()
             for one in (url, *direct):
                 until(partial(self.is_right, one), "a right answer", 30.0)
-            self.findings.idle[ENVOY].append(idle_percent(ours.replica_pids()))
-            self.ask(ENVOY, [url], file)
-            self.ask(DIRECT, direct, file)
+            self.findings.idle[ENVOY].append(idle_percent(ours.pids()))
+            self.ask(ENVOY, [url], file, ours.pids())
+            self.ask(DIRECT, direct, file, ours.pids())
 
     def peer(self, peer: Peer) -> None:
         bodies = [peer.wrap(body) for body in self.bodies]
@@ -67,7 +71,7 @@ class Bench:
         try:
             with running(peer, self.model, lambda url: self.check(url, bodies)) as (url, server):
                 self.findings.idle[peer.name].append(idle_percent(server.pids()))
-                self.ask(peer.name, [url], file)
+                self.ask(peer.name, [url], file, server.pids())
         except Missing as reason:
             self.findings.missing[peer.name] = str(reason)
 
@@ -108,7 +112,8 @@ def main() -> None:
     parser.add_argument("--callers", default="1,16,64")
     parser.add_argument("--only", default="", help="words of the names of those who take part")
     arguments = parser.parse_args()
-    tables.throughput(measure(arguments), ENVOY, DIRECT, arguments.rounds)
+    load_before = os.getloadavg()[0]
+    Tables(measure(arguments), Names(ENVOY, DIRECT, RAW)).print_all(arguments.rounds, load_before)
 
 
 if __name__ == "__main__":

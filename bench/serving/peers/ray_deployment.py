@@ -30,8 +30,7 @@ class Classifier:
 
 
 if __name__ == "__main__":
-    folder = tempfile.mkdtemp(prefix="ray-")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=tempfile.gettempdir())
     serve.start(http_options={"host": "127.0.0.1", "port": PORT, "access_log": False})
     serve.run(Classifier.options(logging_config={"enable_access_log": False}).bind(), route_prefix="/predict")
     signal.signal(signal.SIGTERM, lambda *_: exit(0))
