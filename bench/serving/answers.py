@@ -57,5 +57,7 @@ def check(url: str, bodies: Sequence[bytes], expected: NDArray[np.float32]) -> N
                 raise RuntimeError(f"wrong by {difference:.3f} in a probability of picture {number}")
     except http.client.HTTPException as error:
         raise ConnectionError(str(error)) from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise RuntimeError(f"the answer is not one of probabilities: {error!r}") from error
     finally:
         client.close()

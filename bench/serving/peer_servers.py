@@ -18,7 +18,7 @@ from serving.inputs import cache
 from serving.processes import Server, free_ports, until
 
 HERE = Path(__file__).parent / "peers"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 RAW = "raw ASGI, two processes"
 
 Command = Callable[[Path, int], list[str | Path]]
@@ -100,7 +100,7 @@ PEERS = (
 def running(peer: Peer, model: Path, ready: Callable[[str], None]) -> Iterator[tuple[str, Server]]:
     """The address of a peer that answers, and its processes. ``ready`` raises until its answers are right.
 
-    Raises Missing when it is not installed, ends, or does not answer rightly within a minute.
+    Raises Missing when it is not installed, ends, or does not answer rightly within two minutes.
     """
     programs = cache() / "peers" / peer.environment / "bin"
     if not programs.exists():

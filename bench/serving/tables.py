@@ -111,6 +111,9 @@ class Tables:
                     if not math.isnan(rate / baseline):
                         found = f"{rate / baseline:.2f} of the {other} (goal: {goal:g})"
                         print(f"{_verdict(rate / baseline >= goal)}: {name}, {callers} callers: {found}")
+        for name in self._ours:
+            failed = self._findings.failed(name)
+            print(f"{_verdict(not failed)}: {name}: {failed} requests failed (goal: 0)")
         others = [name for name in self._rows if name not in self._ours]
         best = min((self._p50(name) for name in others if not math.isnan(self._p50(name))), default=NOTHING)
         for name in self._ours:
