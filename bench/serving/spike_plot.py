@@ -25,6 +25,7 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     # The same figures give the same file.
     matplotlib.rcParams |= {"svg.hashsalt": "argosy", "svg.fonttype": "none", "font.size": 9}
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure, (load, replicas, latency) = pyplot.subplots(
         3, 1, figsize=(8, 7), sharex=True, layout="constrained"
@@ -32,12 +33,17 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     _draw_load(load, lines[0][1])
     for (name, outcome, looks), (colour, style) in zip(lines, STYLES, strict=True):
         times, counts = zip(*looks, strict=True)
-        replicas.step(times, counts, where="post", color=colour, linestyle=style, label=name)
+        replicas.step(times, counts, where="post", color=colour, linestyle=style)
         middles, p99 = p99_over_time(outcome)
         latency.plot(middles, p99, color=colour, linestyle=style, label=name)
-    replicas.set(ylabel="replicas", ylim=(0, None))
-    replicas.legend(loc="upper left", ncols=3, frameon=False)
+    most = max(count for _, _, looks in lines for _, count in looks)
+    replicas.set(ylabel="replicas", ylim=(0, most + 0.5), yticks=range(most + 1))
     latency.set(ylabel="p99 latency, ms", xlabel="seconds", yscale="log")
+    latency.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    latency.yaxis.set_major_formatter("{x:g}")
+    latency.yaxis.set_minor_locator(NullLocator())
+    handles, labels = latency.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(lines), frameon=False)
     for axis in (load, replicas, latency):
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
