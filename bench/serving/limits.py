@@ -26,7 +26,7 @@ from serving.support import Ours, create_token, start_ours
 CONCURRENCY = {ANONYMOUS: 2, SIGNED_IN: 3}
 REQUESTS = 100
 HOURLY_SECONDS = 5.0
-IMAGES_A_REQUEST = 16
+IMAGES_A_REQUEST = 4
 TOLERANCE = 0.01
 METERED, HOURLY = "metered", "hourly"
 
@@ -45,22 +45,16 @@ def concurrency_verdicts(seconds: float, times: float) -> list[Verdict]:
     """On a slow model, so that few requests a second are already too many at once."""
     tiers = {tier: TierLimit(concurrency=most) for tier, most in CONCURRENCY.items()}
     options = ServiceOptions(access=Access(tiers=tiers))
-    bodies = [_several(number) for number in range(8)]
-    file = str(bodies_file(bodies, "several"))
+    file = bodies_file(inputs.bodies_of_several(IMAGES_A_REQUEST), f"json-{IMAGES_A_REQUEST}")
     with start_ours(inputs.slow_model(), 2, 2, options=options) as ours:
-        allowed = load([ours.url], bodies_file(bodies, "several"), CONCURRENCY[ANONYMOUS], 3.0).rate
+        allowed = load([ours.url], file, CONCURRENCY[ANONYMOUS], 3.0).rate
         verdicts = []
         for tier, most in CONCURRENCY.items():
             rate = times * allowed * most / CONCURRENCY[ANONYMOUS]
             headers = {} if tier == ANONYMOUS else _bearer(ours, "concurrent")
-            outcome = run(Plan(ours.url, file, [(seconds, rate)], headers))
+            outcome = run(Plan(ours.url, str(file), [(seconds, rate)], headers))
             verdicts.append(_concurrency(tier, most, outcome))
         return verdicts
-
-
-def _several(number: int) -> bytes:
-    jpegs = inputs.jpegs()[number * IMAGES_A_REQUEST : (number + 1) * IMAGES_A_REQUEST]
-    return b'{"instances":[' + b",".join(inputs.instance(jpeg) for jpeg in jpegs) + b"]}"
 
 
 def _bearer(ours: Ours, user: str, tier: str = "") -> dict[str, str]:
