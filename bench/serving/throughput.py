@@ -72,7 +72,7 @@ class Bench:
             with running(peer, self.model, lambda url: self.check(url, bodies)) as (url, server):
                 self.findings.idle[peer.name].append(idle_percent(server.pids()))
                 self.ask(peer.name, [url], file, server.pids())
-        except Missing as reason:
+        except (Missing, RuntimeError) as reason:
             self.findings.missing[peer.name] = str(reason)
 
     def limit(self) -> None:
