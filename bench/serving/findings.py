@@ -7,19 +7,20 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from serving.bare_limit import Limit
 from serving.load import Load
 
 
 @dataclass(slots=True)
 class Findings:
     """Every round's loads by server and callers, and microseconds of processor time an answer; idle percent
-    by server; why a peer is missing; the bare limit in images a second on two cores by batch size."""
+    by server; why a peer is missing; the bare limit on two cores by batch size."""
 
     loads: dict[str, dict[int, list[Load]]] = field(default_factory=lambda: defaultdict(dict))
     cost: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
     idle: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     missing: dict[str, str] = field(default_factory=dict)
-    limit: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    limit: dict[int, list[Limit]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, server: str, callers: int, found: Load, microseconds: float) -> None:
         self.loads[server].setdefault(callers, []).append(found)

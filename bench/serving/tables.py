@@ -93,10 +93,11 @@ class Tables:
         return f" {p50:.2f} | {p99:.2f} | {self._findings.microseconds(name, callers):.0f} |"
 
     def _print_limit(self) -> None:
-        for batch, rates in self._findings.limit.items():
-            rate = statistics.median(rates)
+        for batch, limits in self._findings.limit.items():
+            rate = statistics.median(one.rate for one in limits)
+            cost = statistics.median(one.microseconds for one in limits)
             how = "one by one" if batch == 1 else f"in batches of {batch}"
-            print(f"\nBare limit, {how}: {rate:,.0f} images/s on two cores ({rate / 2:,.0f} a core).")
+            print(f"\nBare limit, {how}: {rate:,.0f} images/s on two cores, {cost:.0f} CPU µs an image.")
             for name in self._ours:
                 reached = max(self._findings.rate(name, one) for one in self._findings.loads[name])
                 print(f"{name}: {reached / rate:.0%} of it, with the load generator beside it.")
