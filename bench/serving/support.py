@@ -79,7 +79,7 @@ class Ours:
 
     def wait_for_none(self) -> None:
         """Until an event-driven service has no replica left, so that the next request is a cold start."""
-        until(lambda: not replicas(self.view()) or None, "a service without replicas", PATIENCE_SECONDS, 0.02)
+        until(lambda: not replicas(self.view()) or None, "a service without replicas", PATIENCE_SECONDS, 0.1)
 
 
 def replicas(view: ServiceView) -> list[ReplicaView]:
