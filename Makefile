@@ -19,10 +19,10 @@ compile := env -u PYTHONDONTWRITEBYTECODE $(python) -m compileall -q src example
 # The data room looks where ARGOSY_DATA says; a folder that was named by hand stays.
 with_dataset = [ -n "$${ARGOSY_DATA:-}" ] || export ARGOSY_DATA=$$(scripts/dataset)
 
-.PHONY: help setup demo test check format bench clean requirements
+.PHONY: help setup demo test check format bench bench-serving clean requirements
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(runtime) ## Make .venv with everything Argosy needs to run
 	@echo "Ready: .venv/bin/argosy --help"
@@ -53,6 +53,11 @@ bench: $(benches) ## Run every benchmark, ours beside a baseline (takes about ha
 	@$(compile)
 	@$(with_dataset); for file in bench/*.py; do $(python) "$$file"; done
 
+bench-serving: $(benches) ## Measure serving beside its peers (installs them first; takes about half an hour)
+	@$(compile)
+	@bench/serving/install
+	@for name in throughput cold_start overload spikes sharded limits; do bench/serving/run $$name; done
+
 clean: ## Remove .venv and every cache (the home of your runs stays)
 	rm -rf $(venv) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find $(sources) -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -80,4 +85,7 @@ requirements: ## Pin the newest versions pyproject.toml allows (needs uv)
 		--output-file requirements/development.txt
 	$(compile_requirements) --upgrade --group bench --constraint requirements/runtime.txt \
 		--output-file requirements/bench.txt
-	@! grep -n '://' requirements/*.txt
+	@for file in bench/serving/requirements/*.in; do \
+		$(compile_requirements) --upgrade --output-file "$${file%.in}.txt" "$$file"; \
+	done
+	@! grep -n '://' requirements/*.txt bench/serving/requirements/*.txt

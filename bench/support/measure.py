@@ -62,7 +62,7 @@ def report(title: str, unit: str, rows: Sequence[Row], baseline: str, repeat: st
         print(
             f"| {row.name} | {row.median:.3g} | {spread} | {row.median / base:.2f} | {_verdict(row, unit)} |"
         )
-    print(f"\n{_machine()}; {len(rows[0].values)} rounds, interleaved. Repeat: `{repeat}`")
+    print(f"\n{machine()}; {len(rows[0].values)} rounds, interleaved. Repeat: `{repeat}`")
 
 
 def _verdict(row: Row, unit: str) -> str:
@@ -71,7 +71,8 @@ def _verdict(row: Row, unit: str) -> str:
     return f"{'met' if row.median <= row.target else 'MISSED'}: ≤ {row.target:g} {unit}"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What the figures were taken on, for the line below a table."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return f"{cores} cores, {memory:.0f} GiB, Python {platform.python_version()}, Linux {platform.release()}"
