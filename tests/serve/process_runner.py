@@ -38,7 +38,7 @@ sys.path.extend({str(Path(__file__).parents[__name__.count(".")])} - set(sys.pat
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["onnxruntime", "uvicorn", "uvloop", "httptools", "orjson", "argosy.data.preprocessing"]
+    ["onnxruntime", "grpc", "uvloop", "httptools", "orjson", "argosy.data.preprocessing"]
 )
 
 

@@ -5,63 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, Ended, EntryCall, Reported, RuntimeEvent
-from argosy.serve.http.client import Client, Response
+from argosy.runtime.protocol import Cause
+from argosy.serve.http.client import Client
 
-from .harness import asynchronous, until
+from .harness import asynchronous
 from .models import b64, encode, expected, make_model, pixels, predict_body
-from .process_runner import Runner
+from .replicas import ATTEMPT, replica
 
 pytestmark = pytest.mark.slow
 
 NAME = "/v1/models/digits"
-ATTEMPT = AttemptId("service-test")
-
-
-class Replica:
-    def __init__(self, runner: Runner, port: int, events: list[RuntimeEvent]) -> None:
-        self.runner = runner
-        self.port = port
-        self.client = Client(port)
-        self.events = events
-
-    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
-        extra = tuple((name.encode(), value.encode()) for name, value in headers.items())
-        return await self.client.request(method, path, body, timeout_seconds=20, headers=extra)
-
-    async def ended(self) -> Ended:
-        return await until(
-            lambda: next((one for one in self.events if isinstance(one, Ended)), None), "the replica to end"
-        )
-
-
-@asynccontextmanager
-async def replica(directory: Path, logs: Path, **payload: Any) -> AsyncIterator[Replica]:
-    runner = Runner()
-    events: list[RuntimeEvent] = []
-    runner.listener = events.append
-    call = EntryCall(
-        "argosy.serve.model_server.replica",
-        "main",
-        {"directory": str(directory), "names": ["digits", "digits.linear"], **payload},
-    )
-    runner.launch(AttemptSpec(ATTEMPT, 1, call, str(logs), str(logs / "replica.{rank}.log")))
-    try:
-        await until(lambda: any(isinstance(one, Reported | Ended) for one in events), "the replica to listen")
-        ports = [one.body["port"] for one in events if isinstance(one, Reported) and one.kind == "listening"]
-        started = Replica(runner, ports[0] if ports else 0, events)
-        yield started
-        started.client.close()
-    finally:
-        await runner.close()
 
 
 @asynchronous

@@ -55,6 +55,7 @@ class Shell:
         self._handler = handler
         self._quick = cast(QuickHandler, handler) if hasattr(handler, "begin") else None
         self._window_seconds = window_seconds
+        self._sweep_seconds = min(SWEEP_SECONDS, window_seconds / 4)
         self._connections: dict[Connection, None] = {}
         self._watched: dict[Connection, None] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -152,7 +153,7 @@ class Shell:
         connection.window_bytes = 0
         self._watched[connection] = None
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._look_for_the_slow)
+            self._sweep = asyncio.get_running_loop().call_later(self._sweep_seconds, self._look_for_the_slow)
 
     def _look_for_the_slow(self) -> None:
         self._sweep = None
@@ -169,7 +170,7 @@ class Shell:
                 if is_slow:
                     connection.time_out()
         if self._watched:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._look_for_the_slow)
+            self._sweep = asyncio.get_running_loop().call_later(self._sweep_seconds, self._look_for_the_slow)
 
     # The end.
 

@@ -186,8 +186,9 @@ def read_request(request: Any) -> InferRequest:
     """Raises InvalidInput."""
     is_raw = len(request.raw_input_contents) > 0
     if is_raw and len(request.raw_input_contents) != len(request.inputs):
+        count = len(request.raw_input_contents)
         raise InvalidInput(
-            f"raw_input_contents holds {len(request.raw_input_contents)} tensors for {len(request.inputs)} inputs",
+            f"raw_input_contents holds {count} tensors for {len(request.inputs)} inputs",
             hint="send every input raw, in the order of 'inputs', or none",
         )
     inputs = []

@@ -18,7 +18,7 @@ from argosy.serve.model_server.infer_call import (
 )
 from argosy.serve.model_server.predict import NotFinite, is_finite
 from argosy.serve.model_server.served import Served
-from argosy.serve.model_server.tensors import Tensor, datatype_of, json_type, to_bytes, to_json
+from argosy.serve.model_server.tensors import datatype_of, json_type, to_bytes, to_json
 from argosy.serve.models.model import DEFAULT_SIGNATURE
 
 _EXAMPLE = 'send {"inputs": [{"name": ..., "shape": [...], "datatype": ..., "data": [...]}]}'
@@ -44,22 +44,20 @@ def write_answer(response: InferResponse) -> Answer:
             parts.append(to_bytes(array))
             output["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
-            output["data"] = _flat(array)
+            output["data"] = to_json(array.ravel())
         outputs.append(output)
     document: dict[str, Any] = {"model_name": response.request.model, "model_version": str(response.version)}
     if response.request.id:
         document["id"] = response.request.id
     document["outputs"] = outputs
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" in head and not all(
+        is_finite(array) for _, array, is_binary in response.outputs if not is_binary
+    ):
+        raise NotFinite()
     if not parts:
         return Answer(200, head)
     return Answer(200, b"".join((head, *parts)), (*_BINARY, (HEADER_LENGTH, b"%d" % len(head))))
-
-
-def _flat(array: Tensor) -> Any:
-    if not is_finite(array):
-        raise NotFinite()
-    return to_json(array.ravel())
 
 
 def _header_length(value: bytes | None, size: int) -> int:

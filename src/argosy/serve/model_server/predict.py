@@ -6,7 +6,6 @@ beside the predictions, when the model knows names for what it answers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable
 from typing import Any
 from urllib.parse import parse_qs
@@ -82,17 +81,18 @@ class PredictCall:
         """Bare rows for a single output, objects by name for several, as TensorFlow Serving does."""
         if len(outputs) == 1:
             (single,) = outputs.values()
-            _check_finite(single)
             values: Any = to_json(single)
         else:
-            for array in outputs.values():
-                _check_finite(array)
             columns = {name: to_json(array) for name, array in outputs.items()}
             values = columns if self._is_columnar else self._rows(columns)
         document: dict[str, Any] = {"outputs" if self._is_columnar else "predictions": values}
         if self._labels:
             document["labels"] = best_labels(outputs, self._labels)
-        return Answer(200, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
+        body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        # What is no JSON number is written as null: looking for it costs less than looking at each number.
+        if b"null" in body and not all(is_finite(array) for array in outputs.values()):
+            raise NotFinite()
+        return Answer(200, body)
 
     def _rows(self, columns: dict[str, Any]) -> list[dict[str, Any]]:
         return [{name: column[row] for name, column in columns.items()} for row in range(self.rows)]
@@ -141,7 +141,9 @@ def parse_predict(served: Served, body: bytes, query: bytes = b"") -> PredictCal
         call.take_tensors(_columns(value, signature), signature, len(body))
     else:
         call.take_tensors(_stacked(_list(value, place, example), signature), signature, len(body))
-    _check_values(call, signature, served.limits.input_values)
+    most = served.most_rows(name)
+    if call.rows > most:
+        raise _too_many(call.rows, most)
     return call
 
 
@@ -254,24 +256,15 @@ def _names(specs: tuple[TensorSpec, ...]) -> str:
     return ", ".join(repr(spec.name) for spec in specs)
 
 
-def _check_values(call: PredictCall, signature: Signature, limit: int) -> None:
-    # What the model is given may be a thousandfold of what the request holds.
-    each = max((math.prod(size for size in spec.shape if size > 0) for spec in signature.inputs), default=1)
-    most = max(1, limit // each)
-    if call.rows > most:
-        raise TooLarge(
-            f"the request holds {call.rows} instances, at most {most} are taken",
-            hint="send fewer instances in a request",
-        )
+def _too_many(rows: int, most: int) -> TooLarge:
+    return TooLarge(
+        f"the request holds {rows} instances, at most {most} are taken",
+        hint="send fewer instances in a request",
+    )
 
 
 def is_finite(array: Tensor) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
-
-
-def _check_finite(array: Tensor) -> None:
-    if not is_finite(array):
-        raise NotFinite()
 
 
 class NotFinite(ArgosyError):

@@ -29,7 +29,7 @@ from argosy.serve.model_server.speed import is_quick
 from argosy.serve.model_server.tracing import trace_of
 from argosy.serve.model_server.watchdog import Watchdog, block_alarms
 from argosy.serve.models.loading import load
-from argosy.serve.models.model import DEFAULT_SIGNATURE
+from argosy.serve.models.model import DEFAULT_SIGNATURE, LoadedModel
 from argosy.serve.specs import INFERENCE_OVERDUE, ReplicaSpec
 
 # The loop and the inference thread hand over often: Python's default of 5 ms would be most of an answer.
@@ -199,9 +199,15 @@ class _Reply:
 
 def main(payload: dict[str, Any]) -> None:
     """Entry of the process. Raises ArgosyError when the model can not be served; returns once drained."""
-    block_alarms()
     spec = msgspec.convert(payload, ReplicaSpec)
-    model = load(Path(spec.directory))
+    serve_model(lambda: load(Path(spec.directory)), spec)
+
+
+def serve_model(load_model: Callable[[], LoadedModel], spec: ReplicaSpec) -> None:
+    """Load, warm up, serve until SIGTERM, drain."""
+    # First of all: threads inherit it, also those of the library that runs the model.
+    block_alarms()
+    model = load_model()
     model.warm_up()
     quick = is_quick(model, spec.batching.max_batch_size)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from argosy.errors import InvalidInput
@@ -15,6 +16,17 @@ class Served:
     names: tuple[str, ...]
     version: int = 1
     limits: InputLimits = field(default_factory=InputLimits)
+    _most_rows: dict[str, int] = field(default_factory=dict)
+
+    def most_rows(self, signature: str) -> int:
+        """How many rows of this signature's inputs a request may hold: what the model is given may be a
+        thousandfold of what is sent."""
+        known = self._most_rows.get(signature)
+        if known is None:
+            specs = self.model.signatures[signature].inputs
+            each = max((math.prod(size for size in spec.shape if size > 0) for spec in specs), default=1)
+            known = self._most_rows[signature] = max(1, self.limits.input_values // each)
+        return known
 
     def takes_images(self, signature: str) -> bool:
         return self.model.preprocessing is not None and signature == DEFAULT_SIGNATURE

@@ -204,6 +204,8 @@ def _texts(value: Any, place: str) -> Tensor:
 
 def bytes_of(value: Any, place: str) -> bytes:
     """The byte string of text, or of ``{"b64": ...}``. Raises InvalidInput."""
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, dict) and isinstance(value.get("b64"), str):
