@@ -57,7 +57,7 @@ class Strange:
         if CRASH in commands:
             os.abort()
         if SLOW in commands:
-            time.sleep(0.2)
+            time.sleep(1.0)
         if NOT_A_NUMBER in commands:
             return {"y": np.full_like(x, np.nan)}
         rows = np.full((len(x), 1), len(x), np.float32)

@@ -139,8 +139,8 @@ async def test_readiness_fails_while_a_stopped_replica_still_answers(tmp_path: P
             leaving = await served.ask("POST", f"{NAME}:predict", predict_body(pixels()[0]))
         assert leaving.status == 200
         assert leaving.headers[b"connection"] == b"close"
-        assert (await served.ask("GET", "/readyz")).status == 503
         assert (await served.ask("GET", "/healthz")).status == 200
+        assert (await served.ask("GET", "/readyz")).status == 503
         await served.ended()
 
 

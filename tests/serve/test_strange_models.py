@@ -79,7 +79,7 @@ async def test_a_model_that_does_not_come_back_ends_the_process_in_a_bounded_tim
 
 @asynchronous
 async def test_a_batch_that_does_not_come_back_is_cut_off_for_all_who_share_it(tmp_path: Path) -> None:
-    async with strange(tmp_path, inference_seconds=0.5) as served:
+    async with strange(tmp_path, inference_seconds=2.0) as served:
         asked = [asyncio.create_task(predict(served, [SLOW, 0]))]
         await until(lambda: served.port, "the port")
         asked += [asyncio.create_task(predict(served, [LOOP if n == 2 else n, 0])) for n in range(4)]

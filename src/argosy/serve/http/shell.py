@@ -31,6 +31,7 @@ STOPPING = Answer(503, b'{"ready":false,"error":"this process is stopping"}')
 # An ending process goes on answering until nobody has asked for this long, or until the gateway was told.
 QUIET_SECONDS = 0.25
 LINGER_SECONDS = 2.0
+ON_ITS_WAY_SECONDS = 0.1
 # Tells Envoy to stop choosing this process before its next health check.
 LEAVING: Headers = ((b"x-envoy-immediate-health-check-fail", b"true"),)
 
@@ -185,6 +186,8 @@ class Shell:
             requests = self._requests
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gateway_told.wait(), QUIET_SECONDS)
+                # What it sent before it heard of it is still on its way.
+                await asyncio.sleep(ON_ITS_WAY_SECONDS)
                 break
         while self._in_flight:
             self._idle.clear()

@@ -19,11 +19,8 @@ def weight_of(instances: Iterable[Any]) -> int:
     """Bytes to be added to those that were sent, for pixels that are compressed beyond what bytes tell."""
     weight = 0
     for instance in instances:
-        if not isinstance(instance, dict):
-            continue
-        text = instance.get("b64")
-        if text is None:
-            text = (instance.get("image_bytes") or {}).get("b64") if "image_bytes" in instance else None
+        inner = instance.get("image_bytes", instance) if isinstance(instance, dict) else None
+        text = inner.get("b64") if isinstance(inner, dict) else None
         if not isinstance(text, str) or text.startswith("/9j/"):
             continue
         weight += _pixel_weight(text)
