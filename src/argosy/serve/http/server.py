@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 BACKLOG = 2048
+OPEN_FILES = 16_384
 
 # A path is a unix socket, a number a loopback port (0: one of the kernel's choice).
 Address = str | int | socket.socket
@@ -103,6 +105,7 @@ def serve(build: Callable[[], Handler], address: Address = 0) -> None:
 
     A handler may have ``async def open(self, listening: Listening) -> dict``: what it adds to the report.
     """
+    _allow_connections()
     _tune_garbage_collection()
     uvloop.run(_serve(build, address))
 
@@ -137,6 +140,13 @@ def _listener(address: Address) -> socket.socket:
     Path(address).chmod(0o600)
     listener.listen(BACKLOG)
     return listener
+
+
+def _allow_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, OPEN_FILES) if hard != resource.RLIM_INFINITY else OPEN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _tune_garbage_collection() -> None:

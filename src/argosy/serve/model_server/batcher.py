@@ -35,7 +35,6 @@ from argosy.serve.model_server.batching import (
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Guarded = TypeVar("Guarded", contravariant=True)
 # Yields between pieces of a batch; returns what each item's answer is, an exception being one.
 Running = Generator[None, None, Sequence[Result | Exception]]
 
@@ -46,24 +45,8 @@ class Observer(Protocol):
     def batch(self, rows: int, waits: Sequence[float]) -> None: ...
 
 
-class Guard(Protocol[Guarded]):
-    """Told, by the thread that runs it, when a piece of a batch begins and ends."""
-
-    def begin(self, items: Sequence[Guarded]) -> None: ...
-
-    def end(self) -> None: ...
-
-
 class _Unobserved:
     def batch(self, rows: int, waits: Sequence[float]) -> None:
-        return None
-
-
-class _Unguarded(Generic[Item]):
-    def begin(self, items: Sequence[Item]) -> None:
-        return None
-
-    def end(self) -> None:
         return None
 
 
@@ -94,14 +77,12 @@ class Batcher(Generic[Item, Result]):
         is_quick: Callable[[Sequence[Item]], bool] = lambda items: False,
         coming: Callable[[], int] = lambda: 0,
         observer: Observer | None = None,
-        guard: Guard[Item] | None = None,
     ) -> None:
         self._run = run
         self._state = BatchState(limits)
         self._is_quick = is_quick
         self._coming = coming
         self._observer = observer or _Unobserved()
-        self._guard: Guard[Item] = guard or _Unguarded()
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count()
         self._entries: dict[int, _Entry[Item, Result]] = {}
@@ -229,7 +210,6 @@ class Batcher(Generic[Item, Result]):
 
     def _step(self, requests: tuple[int, ...], items: list[Item], running: Running[Result]) -> None:
         """The next piece, here and now."""
-        self._guard.begin(items)
         try:
             next(running)
         except StopIteration as end:
@@ -241,8 +221,6 @@ class Batcher(Generic[Item, Result]):
                 self._loop.call_soon(self._step, requests, items, running)
             else:
                 self._finish((), ())
-        finally:
-            self._guard.end()
 
     def _finish(self, requests: tuple[int, ...], results: Sequence[Result | Exception]) -> None:
         for request, result in zip(requests, results, strict=True):
@@ -278,12 +256,9 @@ class Batcher(Generic[Item, Result]):
         """Every piece, in the worker thread, as long as somebody waits for it."""
         running = self._run(items)
         while any(request in self._entries for request in requests):
-            self._guard.begin(items)
             try:
                 next(running)
             except StopIteration as end:
                 results: Sequence[Result | Exception] = end.value
                 return results
-            finally:
-                self._guard.end()
         return [RuntimeError("nobody waits for it")] * len(requests)

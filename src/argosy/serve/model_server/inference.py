@@ -41,12 +41,21 @@ class Call(Protocol):
     def answer(self, outputs: Outputs) -> Any: ...
 
 
+class Guard(Protocol):
+    """Told, by the thread that runs it, for which calls the model begins to run, and when it is back."""
+
+    def begin(self, calls: Sequence[Call]) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class Inference:
     """``run`` is for the batcher. One piece is at most ``batch_rows`` rows of the model's inputs."""
 
-    def __init__(self, model: LoadedModel, batch_rows: int) -> None:
+    def __init__(self, model: LoadedModel, batch_rows: int, guard: Guard) -> None:
         self._model = model
         self._batch_rows = batch_rows
+        self._guard = guard
 
     def run(self, calls: Sequence[Call]) -> Running[Any]:
         results: list[Any] = [None] * len(calls)
@@ -62,7 +71,8 @@ class Inference:
             yield from self._run_alone(*prepared[0], results)
             return results
         try:
-            outputs = yield from self._infer(_merged([inputs for _, _, inputs in prepared]), prepared[0][1])
+            merged = _merged([inputs for _, _, inputs in prepared])
+            outputs = yield from self._infer(merged, [call for _, call, _ in prepared])
         except Exception as error:
             _log(f"a batch of {len(prepared)} requests failed, so each is tried alone: {_words(error)}")
             for one in prepared:
@@ -74,30 +84,37 @@ class Inference:
 
     def _run_alone(self, position: int, call: Call, inputs: Tensors, results: list[Any]) -> _Pieces:
         try:
-            outputs = yield from self._infer(inputs, call)
+            outputs = yield from self._infer(inputs, [call])
         except Exception as error:
             _log(f"the model failed{call.trace}: {_words(error)}")
             results[position] = ModelFailed(error)
             return
         results[position] = _encoded(call, outputs)
 
-    def _infer(self, inputs: Tensors, call: Call) -> _Step:
+    def _infer(self, inputs: Tensors, calls: Sequence[Call]) -> _Step:
         """In pieces, so that one large request neither needs memory for all its activations at once, nor
         keeps everybody from an answer."""
         size = self._batch_rows
-        signature = self._model.signatures[call.signature]
-        rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
-        if not signature.batched:
-            return self._model.run(inputs, call.signature)
+        name = calls[0].signature
+        if not self._model.signatures[name].batched:
+            return self._guarded(inputs, name, calls)
+        rows = max([len(array) for array in inputs.values()])
         if rows <= size:
-            return _checked(self._model.run(inputs, call.signature), rows)
+            return _checked(self._guarded(inputs, name, calls), rows)
         pieces = []
         for at in range(0, rows, size):
             if at:
                 yield
-            part = {name: array[at : at + size] for name, array in inputs.items()}
-            pieces.append(self._model.run(part, call.signature))
+            part = {one: array[at : at + size] for one, array in inputs.items()}
+            pieces.append(self._guarded(part, name, calls))
         return _checked(_merged(pieces), rows)
+
+    def _guarded(self, inputs: Tensors, signature: str, calls: Sequence[Call]) -> Outputs:
+        self._guard.begin(calls)
+        try:
+            return self._model.run(inputs, signature)
+        finally:
+            self._guard.end()
 
 
 _Pieces = Generator[None, None, None]

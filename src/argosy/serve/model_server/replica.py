@@ -66,13 +66,13 @@ class Replica:
         batching = spec.batching
         limits = BatchLimits(batching.max_batch_size, batching.max_wait_seconds, batching.queue_requests)
         self._overdue = InferenceOverdue(batching.inference_seconds)
+        guard = Watchdog(batching.inference_seconds, self._give_up, INFERENCE_OVERDUE)
         self.batcher: Batcher[Call, Any] = Batcher(
-            Inference(served.model, batching.max_batch_size).run,
+            Inference(served.model, batching.max_batch_size, guard).run,
             limits,
             is_quick=self._is_quick,
             coming=self._coming if batching.max_wait_seconds > 0 else lambda: 0,
             observer=self.metrics,
-            guard=Watchdog(batching.inference_seconds, self._give_up, INFERENCE_OVERDUE),
         )
         self._routes = self._inference_routes()
 
