@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._stage = _NONE
         self._received = 0
+        self._last_size = 0
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._incoming: Request | None = None
@@ -91,6 +92,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        self._last_size = len(data)
         if self._stage != _NONE:
             self._received += len(data)
             self.window_bytes += len(data)
@@ -141,7 +143,8 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         parser, headers = self._parser, self._headers
-        if len(headers) > HEAD_LINES or _size(headers, self._target) > HEAD_BYTES:
+        could_be_large = self._received + self._last_size > HEAD_BYTES
+        if len(headers) > HEAD_LINES or (could_be_large and _size(headers, self._target) > HEAD_BYTES):
             self._refuse(_large_head())
             return
         target = self._target

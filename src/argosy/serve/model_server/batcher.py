@@ -113,8 +113,10 @@ class Batcher(Generic[Item, Result]):
         settle: Callable[[Result | Exception], None],
         key: Hashable = "",
     ) -> int:
-        """Have ``settle`` called with the answer, later. The number withdraws it. Raises Overloaded."""
-        self.check_room(size)
+        """Have ``settle`` called with the answer, later. The number withdraws it.
+
+        Without :meth:`check_room` before, the answer may be Overloaded.
+        """
         number = next(self._numbers)
         came = time.monotonic()
         self._entries[number] = _Entry(item, rows, came, settle)
@@ -137,6 +139,7 @@ class Batcher(Generic[Item, Result]):
             else:
                 future.set_result(result)
 
+        self.check_room(size)
         number = self.submit(item, rows, size, settle, key)
         try:
             return await future

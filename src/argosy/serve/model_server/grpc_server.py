@@ -142,7 +142,6 @@ class GrpcServer:
         try:
             self._check_model(request.model_name, request.model_version)
             size = request.ByteSize()
-            self._batcher.check_room(size)
             call = InferCall(self._served, read_request(request), size, self._write)
             _mark(call, context)
             answer = await self._batcher.ask(call, call.rows, size, call.key)

@@ -25,7 +25,7 @@ from argosy.serve.model_server.metrics import CONTENT_TYPE, Metrics
 from argosy.serve.model_server.open_inference import parse_infer
 from argosy.serve.model_server.predict import Deferred, parse_predict
 from argosy.serve.model_server.served import Served
-from argosy.serve.model_server.speed import is_quick
+from argosy.serve.model_server.speed import Speed, measure
 from argosy.serve.model_server.tracing import trace_of
 from argosy.serve.model_server.watchdog import Watchdog, block_alarms
 from argosy.serve.models.loading import load
@@ -54,12 +54,12 @@ class InferenceOverdue(Unavailable):
 
 
 class Replica:
-    """Answers inference, status, metadata and metrics for one model. ``quick``: full batches are."""
+    """Answers inference, status, metadata and metrics for one model."""
 
-    def __init__(self, served: Served, spec: ReplicaSpec, *, quick: bool) -> None:
+    def __init__(self, served: Served, spec: ReplicaSpec, speed: Speed) -> None:
         self._served = served
         self._spec = spec
-        self._quick = quick
+        self._speed = speed
         self._listening: Listening | None = None
         self._grpc: GrpcServer | None = None
         self.metrics = Metrics(spec.names[0], spec.version)
@@ -157,9 +157,10 @@ class Replica:
         self.metrics.answered(GONE, time.monotonic() - request.started)
 
     def _is_quick(self, calls: Sequence[Call]) -> bool:
-        if not self._quick or sum([call.weight for call in calls]) > INLINE_BYTES:
+        if sum([call.weight for call in calls]) > INLINE_BYTES:
             return False
-        return calls == [] or calls[0].signature == DEFAULT_SIGNATURE
+        rows = min(sum([call.rows for call in calls]), self._spec.batching.max_batch_size)
+        return self._speed.is_quick(rows) and all(call.signature == DEFAULT_SIGNATURE for call in calls[:1])
 
     def _coming(self) -> int:
         return self._listening.shell.arriving if self._listening is not None else 0
@@ -209,7 +210,7 @@ def serve_model(load_model: Callable[[], LoadedModel], spec: ReplicaSpec) -> Non
     block_alarms()
     model = load_model()
     model.warm_up()
-    quick = is_quick(model, spec.batching.max_batch_size)
+    speed = measure(model, spec.batching.max_batch_size)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     served = Served(model, spec.names, spec.version)
-    server.serve(lambda: Replica(served, spec, quick=quick))
+    server.serve(lambda: Replica(served, spec, speed))

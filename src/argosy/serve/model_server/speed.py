@@ -1,35 +1,52 @@
-"""Whether a model is quick enough to be run in the thread that also reads and writes."""
+"""How long a model takes, and so whether it may run in the thread that also reads and writes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from argosy.serve.model_server.tensors import DTYPES
 from argosy.serve.models.model import DEFAULT_SIGNATURE, LoadedModel, Signature, Tensors
 
-# What everybody else may have to wait for a full batch.
-QUICK_SECONDS = 0.005
+# What everybody else may have to wait for a batch that runs in the loop's thread.
+QUICK_SECONDS = 0.01
+_FEW = 8
 
 
-def is_quick(model: LoadedModel, batch_rows: int) -> bool:
-    """Measured on the default signature with zeros: one row, a few, a full batch, while it is quick."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Seconds of one row, and of each row more."""
+
+    first: float
+    more: float
+
+    def is_quick(self, rows: int) -> bool:
+        return self.first + (rows - 1) * self.more < QUICK_SECONDS
+
+
+NEVER_QUICK = Speed(QUICK_SECONDS, 0.0)
+
+
+def measure(model: LoadedModel, batch_rows: int) -> Speed:
+    """Of the default signature, with zeros; more rows are tried only while that is quick itself."""
     signature = model.signatures.get(DEFAULT_SIGNATURE)
     if signature is None:
-        return False
-    return all(_seconds(model, signature, rows) < QUICK_SECONDS for rows in _sizes(signature, batch_rows))
-
-
-def _sizes(signature: Signature, batch_rows: int) -> Iterator[int]:
-    yield 1
-    if signature.batched:
-        yield from (rows for rows in (8, batch_rows) if rows <= batch_rows)
+        return NEVER_QUICK
+    first = _seconds(model, signature, 1)
+    speed = Speed(first, first)
+    if not signature.batched:
+        return speed
+    for rows in sorted({min(_FEW, batch_rows), batch_rows} - {1}):
+        if speed.first >= QUICK_SECONDS or speed.more * rows >= 4 * QUICK_SECONDS:
+            break
+        speed = Speed(first, max(0.0, _seconds(model, signature, rows) - first) / (rows - 1))
+    return speed
 
 
 def _seconds(model: LoadedModel, signature: Signature, rows: int) -> float:
-    """The better of two: the first pays for memory."""
+    """The better of two: the first pays for memory, and either may have had to share its core."""
     inputs = _zeros(signature, rows)
     times = []
     for _ in range(2):
@@ -39,6 +56,8 @@ def _seconds(model: LoadedModel, signature: Signature, rows: int) -> float:
         except Exception:  # Zeros may be no input for this model, and that says nothing of its speed.
             return QUICK_SECONDS
         times.append(time.perf_counter() - start)
+        if times[-1] >= QUICK_SECONDS * 2:
+            break
     return min(times)
 
 
