@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from argosy.errors import NotFound
-from argosy.serve.http import server
+from argosy.serve.http import connection, server
 from argosy.serve.http.client import Client
 from argosy.serve.http.server import Answer, Listening, Request, StreamedAnswer
 
@@ -271,6 +271,30 @@ async def test_a_body_over_the_limit_is_refused_at_once_and_the_answer_arrives(p
         assert json.loads(body)["code"] == "too_large"
         assert await reader.read() == b""
         writer.close()
+
+
+@asynchronous
+async def test_requests_that_hold_too_much_memory_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "HELD_BYTES", 1500)
+    async with world() as served:
+        writers = []
+        answers = []
+        for _ in range(3):
+            reader, writer = await served.connect()
+            writer.write(b"POST /quick HTTP/1.1\r\ncontent-length: 700\r\n\r\n" + b"x" * 650)
+            writers.append(writer)
+            answers.append(reader)
+        status, head, _ = await asyncio.wait_for(read_answer(answers[2]), 5)
+        assert (status, b"retry-after: 1" in head) == (503, True)
+        for reader, writer in zip(answers[:2], writers, strict=False):
+            writer.write(b"x" * 50)
+            assert (await read_answer(reader))[0] == 200
+        assert served.listening.shell.held_bytes == 0
+        assert served.listening.shell.arriving == 0
+        for writer in writers:
+            writer.close()
 
 
 @BOTH

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from argosy.runtime.protocol import Cause
 from argosy.serve.http.client import Client
@@ -44,6 +45,13 @@ async def test_a_replica_tells_its_state_its_metadata_and_its_health(tmp_path: P
         metadata = json.loads((await served.ask("GET", f"{NAME}/metadata")).body)
         assert metadata["inputs"] == [{"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}]
         assert metadata["labels"][0] == "class 0"
+        definition = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        sizes = [one["size"] for one in definition["inputs"]["images"]["tensor_shape"]["dim"]]
+        assert (definition["inputs"]["images"]["dtype"], sizes) == ("DT_FLOAT", ["-1", "28", "28", "1"])
+        for path in (f"{NAME}/versions/7", f"{NAME}/versions/7/metadata"):
+            assert (await served.ask("GET", path)).body == (
+                await served.ask("GET", path.replace("/versions/7", ""))
+            ).body
         listing = json.loads((await served.ask("GET", "/v1/models")).body)
         assert listing == {"models": ["digits", "digits.linear"]}
         for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
@@ -61,6 +69,12 @@ async def test_what_a_replica_does_not_have_is_answered_with_what_it_has(tmp_pat
             ("POST", f"{NAME}:explain", 404, "':explain'"),
             ("GET", f"{NAME}/nothing", 404, "'/nothing'"),
             ("GET", "/somewhere", 404, "nothing answers GET /somewhere"),
+            ("GET", f"{NAME}/versions/2", 404, "has no version '2'"),
+            ("POST", f"{NAME}/versions/2:predict", 404, "versions here: 1"),
+            ("GET", f"{NAME}/versions/1:predict", 405, "use POST"),
+            ("POST", "/metrics", 405, "use GET"),
+            ("GET", "/v2/models/digits/infer", 405, "use POST"),
+            ("POST", "/v2/models/other/infer", 404, "'other' does not exist"),
         ]:
             response = await served.ask(method, path, b"{}" if method == "POST" else b"")
             assert (response.status, words in response.body.decode()) == (status, True), response.body
@@ -176,3 +190,71 @@ async def test_health_is_answered_while_the_model_is_busy(tmp_path: Path) -> Non
         health = await Client(served.port).request("GET", "/readyz", timeout_seconds=5)
         assert health.status == 200
         assert (await busy).status == 200
+
+
+@asynchronous
+async def test_images_are_asked_by_rows_and_by_columns_by_version_and_with_labels(tmp_path: Path) -> None:
+    image = pixels()[0]
+    encoded = b64(encode(image, "png"))
+    rows: list[object] = [
+        {"instances": [encoded]},
+        {"instances": [{"images": encoded}]},
+        {"instances": [{"images": image.tolist()}]},
+        {"inputs": [encoded]},
+        {"inputs": {"images": [encoded]}},
+        {"inputs": image[None].tolist(), "signature_name": "serving_default"},
+    ]
+    best = int(expected(0, image[None])[0].argmax())
+    async with replica(make_model(tmp_path / "model"), tmp_path, version=7) as served:
+        for path in (f"{NAME}:predict", f"{NAME}/versions/7:predict", f"{NAME}:predict?labels=true"):
+            for row in rows:
+                response = await served.ask("POST", path, json.dumps(row).encode())
+                document = json.loads(response.body)
+                answer = document["outputs" if "inputs" in row else "predictions"]  # type: ignore[operator]
+                np.testing.assert_allclose(answer, expected(0, image[None]), rtol=1e-3, atol=1e-6)
+                assert document.get("labels") == ([f"class {best}"] if "labels" in path else None)
+
+
+@asynchronous
+async def test_a_large_request_of_any_protocol_is_answered_whole(tmp_path: Path) -> None:
+    images = pixels(3000)
+    document = {"inputs": [{"name": "images", "shape": [3000, 28, 28, 1], "datatype": "UINT8"}]}
+    document["inputs"][0]["parameters"] = {"binary_data_size": images.size}
+    head = json.dumps(document).encode()
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        response = await served.ask(
+            "POST",
+            "/v2/models/digits/infer",
+            head + images.tobytes(),
+            inference_header_content_length=str(len(head)),
+        )
+        answer = np.reshape(json.loads(response.body)["outputs"][0]["data"], (3000, 10))
+        np.testing.assert_allclose(answer, expected(0, images), rtol=1e-3, atol=1e-6)
+        rows = json.dumps({"instances": images[:1000].tolist()}).encode()
+        response = await served.ask("POST", f"{NAME}:predict", rows)
+        answer = np.array(json.loads(response.body)["predictions"])
+        np.testing.assert_allclose(answer, expected(0, images[:1000]), rtol=1e-3, atol=1e-6)
+        broken = await served.ask("POST", f"{NAME}:predict", rows[:-2])
+        assert (broken.status, "malformed JSON" in broken.body.decode()) == (400, True)
+
+
+@asynchronous
+async def test_prometheus_reads_what_a_replica_counts(tmp_path: Path) -> None:
+    async with replica(make_model(tmp_path / "model"), tmp_path, version=7) as served:
+        for body in (predict_body(*pixels(3)), predict_body(pixels()[0]), b"{}"):
+            await served.ask("POST", f"{NAME}:predict", body)
+        text = (await served.ask("GET", "/metrics")).body.decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    model = {"model_name": "digits", "model_version": "7"}
+    outcomes = {
+        one.labels["outcome"]: one.value
+        for one in families["argosy_requests"].samples
+        if model.items() <= one.labels.items()
+    }
+    assert outcomes == {"success": 2, "invalid": 1}
+    values = {(one.name, one.labels.get("le")): one.value for one in families["argosy_batch_rows"].samples}
+    assert values["argosy_batch_rows_sum", None] == 4
+    assert (values["argosy_batch_rows_bucket", "2.0"], values["argosy_batch_rows_bucket", "+Inf"]) == (1, 2)
+    assert families["argosy_request_seconds"].type == "histogram"
+    assert families["argosy_in_flight_requests"].samples[0].value == 0
+    assert families["process_resident_memory_bytes"].samples[0].value > 10_000_000

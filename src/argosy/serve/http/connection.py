@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from argosy.errors import ArgosyError, InvalidInput, TooLarge
+from argosy.errors import ArgosyError, InvalidInput, TooLarge, Unavailable
 from argosy.serve.http.messages import (
     Answer,
     Headers,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 64 * 1024
 HEAD_LINES = 128
+# What bodies that have not arrived whole may take of memory together.
+HELD_BYTES = 512 * 2**20
 # How long a caller that was refused may take to read the answer, while what it sends is thrown away.
 LINGER_SECONDS = 2.0
 CLOSE: Headers = ((b"connection", b"close"),)
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._streaming = False
         self._reading_paused = False
         self._receiving = False
+        self._held_bytes = 0
         self._writable: asyncio.Future[None] | None = None
         # The window in which the caller's progress is watched; the shell's sweep reads and renews it.
         self.window_began = 0.0
@@ -109,6 +112,8 @@ class Connection(asyncio.Protocol):
             self._refuse(_large_head())
         if self._receiving or self._stage != _NONE:
             self._note_progress()
+            if self._held_bytes and self._shell.held_bytes > HELD_BYTES:
+                self._refuse(_crowded())
         if self._requests:
             self._advance()
 
@@ -350,6 +355,9 @@ class Connection(asyncio.Protocol):
 
     def _note_progress(self) -> None:
         receiving = self._stage != _NONE and not self._deaf
+        held = self._incoming.buffered if receiving and self._incoming is not None else 0
+        self._shell.held_bytes += held - self._held_bytes
+        self._held_bytes = held
         if receiving:
             self._shell.watch(self)
         if receiving != self._receiving:
@@ -372,6 +380,13 @@ def _origin_form(target: bytes) -> bytes:
 
 def _malformed(error: Exception) -> ArgosyError:
     return InvalidInput(f"this is not an HTTP/1.1 request: {error}", hint="speak plain HTTP/1.1")
+
+
+def _crowded() -> ArgosyError:
+    return Unavailable(
+        f"requests that are being sent hold more than {HELD_BYTES} bytes already",
+        hint="send the request again after a second",
+    )
 
 
 def _large_head() -> TooLarge:

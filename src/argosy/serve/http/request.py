@@ -124,6 +124,10 @@ class Request:
         self.check_size()
         self._connection.want_body(self)
 
+    @property
+    def buffered(self) -> int:
+        return self._buffered
+
     def check_size(self) -> None:
         size = max(self._buffered, self.length or 0)
         if size > self._room:

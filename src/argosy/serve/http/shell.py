@@ -71,6 +71,8 @@ class Shell:
         self.draining = False
         # How many connections are in the middle of sending a request, and who is told when it gets less.
         self.arriving = 0
+        # What requests hold that are not whole yet.
+        self.held_bytes = 0
         self.on_fewer_arriving: Callable[[], None] | None = None
 
     @property
