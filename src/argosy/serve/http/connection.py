@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from argosy.errors import ArgosyError, InvalidInput, TooLarge, Unavailable
+from argosy.errors import ArgosyError
+from argosy.serve.http import limits
 from argosy.serve.http.messages import (
+    CLOSE,
     Answer,
     Headers,
-    HeadTooLarge,
     RequestTimeout,
     failure,
     head,
@@ -25,14 +26,8 @@ from argosy.serve.http.request import Request
 if TYPE_CHECKING:
     from argosy.serve.http.shell import Shell
 
-HEAD_BYTES = 64 * 1024
-HEAD_LINES = 128
-# What bodies that have not arrived whole may take of memory together.
-HELD_BYTES = 512 * 2**20
 # How long a caller that was refused may take to read the answer, while what it sends is thrown away.
 LINGER_SECONDS = 2.0
-CLOSE: Headers = ((b"connection", b"close"),)
-KEEP: Headers = ((b"connection", b"keep-alive"),)
 
 _NONE, _HEAD, _BODY = range(3)
 
@@ -107,13 +102,13 @@ class Connection(asyncio.Protocol):
             if self._requests:
                 self._requests[-1].keep_alive = False
         except httptools.HttpParserError as error:
-            self._refuse(_malformed(error))
-        if self._stage == _HEAD and self._received > HEAD_BYTES and not self._deaf:
-            self._refuse(_large_head())
+            self._refuse(limits.malformed(error))
+        if self._stage == _HEAD and self._received > limits.HEAD_BYTES and not self._deaf:
+            self._refuse(limits.large_head())
         if self._receiving or self._stage != _NONE:
             self._note_progress()
-            if self._held_bytes and self._shell.held_bytes > HELD_BYTES:
-                self._refuse(_crowded())
+            if self._held_bytes and self._shell.held_bytes > limits.HELD_BYTES:
+                self._refuse(limits.crowded())
         if self._requests:
             self._advance()
 
@@ -148,13 +143,12 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         parser, headers = self._parser, self._headers
-        could_be_large = self._received + self._last_size > HEAD_BYTES
-        if len(headers) > HEAD_LINES or (could_be_large and _size(headers, self._target) > HEAD_BYTES):
-            self._refuse(_large_head())
+        if limits.is_large(headers, self._target, self._received + self._last_size):
+            self._refuse(limits.large_head())
             return
         target = self._target
         if not target.startswith(b"/"):
-            target = _origin_form(target)
+            target = limits.origin_form(target)
         request = Request(self, parser.get_method().decode(), target, headers, time.monotonic())
         request.keep_alive = parser.should_keep_alive()
         request.version = parser.get_http_version()
@@ -195,12 +189,12 @@ class Connection(asyncio.Protocol):
             return
         self._active = None
         self._shell.finished(request, answer.status)
-        self._transport.write(self._encoded(request, answer))
+        self._transport.write(self._shell.encoded(request, answer))
         self._after(request)
 
     def begin_stream(self, request: Request, status: int, headers: Headers, framing: Headers) -> None:
         self._streaming = True
-        extra = framing + self._connection_header(request) + self._shell.extra_headers
+        extra = framing + self._shell.connection_header(request) + self._shell.extra_headers
         self._transport.write(head(status, headers, extra) + b"\r\n")
 
     async def write(self, data: bytes) -> None:
@@ -281,23 +275,6 @@ class Connection(asyncio.Protocol):
             self._shell.count(request)
         self.finish(request, answer)
 
-    def _encoded(self, request: Request, answer: Answer) -> bytes:
-        shell = self._shell
-        if request.keep_alive and request.complete and request.version == "1.1" and not shell.draining:
-            start = shell.plain_head(answer.status, answer.headers)
-        else:
-            start = head(
-                answer.status, answer.headers, self._connection_header(request) + shell.extra_headers
-            )
-        body = b"" if request.is_head or answer.status in (204, 304) else answer.body
-        return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(answer.body), body)
-
-    def _connection_header(self, request: Request) -> Headers:
-        if not request.keep_alive or not request.complete or self._shell.draining:
-            request.keep_alive = False
-            return CLOSE
-        return KEEP if request.version == "1.0" else ()
-
     def _after(self, request: Request) -> None:
         if not request.complete:
             self._linger()
@@ -363,34 +340,3 @@ class Connection(asyncio.Protocol):
         if receiving != self._receiving:
             self._receiving = receiving
             self._shell.note_arriving(1 if receiving else -1)
-
-
-def _size(headers: list[tuple[bytes, bytes]], target: bytes) -> int:
-    return len(target) + sum(len(name) + len(value) for name, value in headers)
-
-
-def _origin_form(target: bytes) -> bytes:
-    try:
-        url = httptools.parse_url(target)
-    except httptools.HttpParserError:
-        return target
-    path = url.path or b"/"
-    return path if url.query is None else path + b"?" + url.query
-
-
-def _malformed(error: Exception) -> ArgosyError:
-    return InvalidInput(f"this is not an HTTP/1.1 request: {error}", hint="speak plain HTTP/1.1")
-
-
-def _crowded() -> ArgosyError:
-    return Unavailable(
-        f"requests that are being sent hold more than {HELD_BYTES} bytes already",
-        hint="send the request again after a second",
-    )
-
-
-def _large_head() -> TooLarge:
-    return HeadTooLarge(
-        f"the head of the request holds more than {HEAD_LINES} headers or {HEAD_BYTES} bytes",
-        hint="send fewer or shorter headers",
-    )

@@ -19,6 +19,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Headers = ((b"content-type", b"application/json"),)
 RETRY: Headers = ((b"retry-after", b"1"),)
+CLOSE: Headers = ((b"connection", b"close"),)
+KEEP: Headers = ((b"connection", b"keep-alive"),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from typing import Any, cast
 from argosy.errors import ArgosyError
 from argosy.serve.http.connection import Connection
 from argosy.serve.http.messages import (
+    CLOSE,
+    KEEP,
     Answer,
     Handler,
     Headers,
@@ -132,7 +134,24 @@ class Shell:
         if not self._in_flight and self.draining:
             self._idle.set()
 
-    def plain_head(self, status: int, headers: Headers) -> bytes:
+    def encoded(self, request: Request, answer: Answer) -> bytes:
+        """The whole answer, as it goes out."""
+        if request.keep_alive and request.complete and request.version == "1.1" and not self.draining:
+            start = self._kept_head(answer.status, answer.headers)
+        else:
+            extra = self.connection_header(request) + self.extra_headers
+            start = head(answer.status, answer.headers, extra)
+        body = b"" if request.is_head or answer.status in (204, 304) else answer.body
+        return b"%bcontent-length: %d\r\n\r\n%b" % (start, len(answer.body), body)
+
+    def connection_header(self, request: Request) -> Headers:
+        """What is said of the connection; decides whether it is kept."""
+        if not request.keep_alive or not request.complete or self.draining:
+            request.keep_alive = False
+            return CLOSE
+        return KEEP if request.version == "1.0" else ()
+
+    def _kept_head(self, status: int, headers: Headers) -> bytes:
         """The encoded head of an answer after which the connection is kept."""
         known = self._heads.get((status, headers))
         if known is not None:
