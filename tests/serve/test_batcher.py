@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from argosy.serve.http.failures import Overloaded
-from argosy.serve.model_server.batcher import Batcher, Running
+from argosy.serve.model_server.batcher import REFUSALS_A_TURN, Batcher, Running
 from argosy.serve.model_server.batching import BatchLimits
 
 from .harness import asynchronous, until
@@ -175,4 +175,54 @@ async def test_pieces_stop_when_nobody_waits_for_them_any_more() -> None:
     await until(lambda: pieces >= 3, "some pieces to run")
     given_up.cancel()
     assert await batcher.ask(2, 1, 1) == 2
+    batcher.close()
+
+
+@asynchronous
+async def test_answering_goes_on_between_refusals_however_long_a_turn_of_the_loop_is() -> None:
+    batches: list[int] = []
+    answered: list[int | Exception] = []
+
+    def work(items: Sequence[int]) -> Running[int]:
+        batches.append(len(items))
+        return list(items)
+        yield
+
+    limits = BatchLimits(batch_rows=4, queue_requests=8)
+    batcher: Batcher[int, int] = Batcher(work, limits, is_quick=lambda items: True)
+    refused = 0
+    for number in range(1000):
+        try:
+            batcher.check_room(1)
+        except Overloaded:
+            refused += 1
+        else:
+            batcher.submit(number, 1, 1, answered.append)
+    # All of it in one turn: nothing was read or written in between.
+    assert len(answered) >= 4 * (refused // REFUSALS_A_TURN) > 0
+    assert refused + len(answered) + batcher.queued == 1000
+    assert max(batches) == 4
+    await until(lambda: not batcher.queued, "the rest to be answered")
+    assert refused + len(answered) == 1000
+    batcher.close()
+
+
+@asynchronous
+async def test_the_worker_thread_has_its_share_while_the_loop_is_busy_with_refusing() -> None:
+    answered: list[int | Exception] = []
+    limits = BatchLimits(batch_rows=4, queue_requests=8)
+    batcher: Batcher[int, int] = Batcher(_doubled, limits)
+    refused = 0
+    deadline = asyncio.get_running_loop().time() + 10
+    # All of it in one turn: what the worker has done is not waited for by the loop.
+    while len(answered) < 40 and asyncio.get_running_loop().time() < deadline:
+        try:
+            batcher.check_room(1)
+        except Overloaded:
+            refused += 1
+        else:
+            batcher.submit(1, 1, 1, answered.append)
+    assert answered[:40] == [2] * 40
+    assert refused
+    await until(lambda: not batcher.queued, "the rest to be answered")
     batcher.close()

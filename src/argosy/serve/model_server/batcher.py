@@ -13,6 +13,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -32,6 +33,12 @@ from argosy.serve.model_server.batching import (
     decide,
     refusal,
 )
+
+# A turn of the loop may be long when thousands of callers are refused in it, and each refusal takes its time.
+# So that answering does not drown in refusing, it has its share after this many, wherever the turn is: the
+# next batch runs, or the loop waits a little for the worker thread, which has to share the interpreter.
+REFUSALS_A_TURN = 32
+GIVE_WAY_SECONDS = 0.005
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -88,10 +95,15 @@ class Batcher(Generic[Item, Result]):
         self._entries: dict[int, _Entry[Item, Result]] = {}
         self._arrivals: list[Waiting] = []
         self._arriving_bytes = 0
+        self._refused = 0
         self._is_done = False
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._pieces: tuple[tuple[int, ...], Running[Result]] | None = None
         self._thread: threading.Thread | None = None
+        self._worked = threading.Event()
+        self._worked.set()
+        self._results: deque[tuple[tuple[int, ...], Sequence[Result | Exception]]] = deque()
         self._work: queue.SimpleQueue[tuple[tuple[int, ...], list[Item]] | None] = queue.SimpleQueue()
 
     @property
@@ -101,9 +113,28 @@ class Batcher(Generic[Item, Result]):
 
     def check_room(self, size: int) -> None:
         """Raises Overloaded when there is no room for a request of this size."""
-        reason = refusal(self._state, size, len(self._arrivals), self._arriving_bytes)
-        if reason:
-            raise Overloaded(reason)
+        reason = self._refusal(size)
+        if not reason:
+            return
+        self._refused += 1
+        if self._refused >= REFUSALS_A_TURN:
+            self._give_way()
+            if not self._refusal(size):
+                return
+        raise Overloaded(reason)
+
+    def _give_way(self) -> None:
+        self._refused = 0
+        if self._pieces is not None:
+            self._step()
+        elif self._state.running and not self._is_done:
+            self._worked.wait(GIVE_WAY_SECONDS)
+            self._collect()
+        if self._is_done or not self._state.running:
+            self._turn()
+
+    def _refusal(self, size: int) -> str:
+        return refusal(self._state, size, len(self._arrivals), self._arriving_bytes)
 
     def submit(
         self,
@@ -122,9 +153,7 @@ class Batcher(Generic[Item, Result]):
         self._entries[number] = _Entry(item, rows, came, settle)
         self._arrivals.append(Waiting(number, rows, size, came, key))
         self._arriving_bytes += size
-        if not self._turn_is_due:
-            self._turn_is_due = True
-            self._loop.call_soon(self._turn)
+        self._have_a_turn()
         return number
 
     async def ask(self, item: Item, rows: int, size: int, key: Hashable = "") -> Result:
@@ -167,6 +196,7 @@ class Batcher(Generic[Item, Result]):
     def _turn(self) -> None:
         """Once for everything that happened in the last turn of the loop."""
         self._turn_is_due = False
+        self._refused = 0
         if self._arrivals:
             arrivals, self._arrivals, self._arriving_bytes = tuple(self._arrivals), [], 0
             self._feed(Arrived(arrivals, self._coming()))
@@ -207,12 +237,17 @@ class Batcher(Generic[Item, Result]):
             sum([entries[request].rows for request in live]), [now - entries[one].came for one in live]
         )
         if self._is_quick(items):
-            self._step(live, items, self._run(items))
+            self._pieces = live, self._run(items)
+            self._step()
         else:
             self._hand_over(live, items)
 
-    def _step(self, requests: tuple[int, ...], items: list[Item], running: Running[Result]) -> None:
+    def _step(self) -> None:
         """The next piece, here and now."""
+        if self._pieces is None:
+            return
+        requests, running = self._pieces
+        self._pieces = None
         try:
             next(running)
         except StopIteration as end:
@@ -221,7 +256,8 @@ class Batcher(Generic[Item, Result]):
             self._finish(requests, [error] * len(requests))
         else:
             if any(request in self._entries for request in requests):
-                self._loop.call_soon(self._step, requests, items, running)
+                self._pieces = requests, running
+                self._loop.call_soon(self._step)
             else:
                 self._finish((), ())
 
@@ -230,6 +266,9 @@ class Batcher(Generic[Item, Result]):
             self._settle(request, result)
         # What is read before the next turn belongs to the next batch.
         self._is_done = True
+        self._have_a_turn()
+
+    def _have_a_turn(self) -> None:
         if not self._turn_is_due:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
@@ -243,6 +282,7 @@ class Batcher(Generic[Item, Result]):
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
             self._thread.start()
+        self._worked.clear()
         self._work.put((requests, items))
 
     def _serve(self) -> None:
@@ -253,7 +293,14 @@ class Batcher(Generic[Item, Result]):
                 results = self._whole(requests, items)
             except Exception as error:
                 results = [error] * len(requests)
-            self._loop.call_soon_threadsafe(self._finish, requests, results)
+            self._results.append((requests, results))
+            self._worked.set()
+            self._loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        """What the worker thread has done."""
+        while self._results:
+            self._finish(*self._results.popleft())
 
     def _whole(self, requests: tuple[int, ...], items: list[Item]) -> Sequence[Result | Exception]:
         """Every piece, in the worker thread, as long as somebody waits for it."""
