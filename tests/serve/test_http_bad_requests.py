@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from argosy.serve.http import limits
 from argosy.serve.http.client import Client
 from argosy.serve.http.server import Answer
+from argosy.serve.http.shell import Shell
 
 from .harness import asynchronous, until
-from .http_world import BOTH, idle, post, read_answer, world
+from .http_world import BOTH, QuickEcho, idle, post, read_answer, world
 
 
 @BOTH
@@ -172,3 +176,69 @@ async def test_errors_are_json_and_the_connection_goes_on(path: str, status: int
             response = await client.request("POST", prefix + path, b"x", timeout_seconds=5)
             assert (response.status, {"error", "code"} <= json.loads(response.body).keys()) == (status, True)
         client.close()
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def write_eof(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+PIECES = st.sampled_from(
+    [
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"POST /quick HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc",
+        b"POST /quick HTTP/1.0\r\ncontent-length: 3\r\n\r\n",
+        b"POST /quick/held HTTP/1.1\r\ncontent-length: 1\r\n\r\nx",
+        b"POST /quick HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n",
+        b"GET /stream HTTP/1.1\r\nconnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+        b"CONNECT host:1 HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\r\n",
+        b"HEAD ",
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PIECES | st.binary(max_size=12), max_size=8), st.lists(st.integers(1, 60), max_size=10))
+def test_no_bytes_in_no_pieces_leave_anything_behind(pieces: list[bytes], cuts: list[int]) -> None:
+    async def play() -> None:
+        shell = Shell(QuickEcho())
+        connection, wire = shell.connection(), Wire()
+        connection.connection_made(cast(asyncio.Transport, wire))
+        data = b"".join(pieces)
+        for cut in [*cuts, len(data)]:
+            connection.data_received(data[:cut])
+            data = data[cut:]
+            await asyncio.sleep(0)
+        connection.connection_lost(None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert wire.written == b"" or wire.written.startswith(b"HTTP/1.1 ")
+        assert (shell.in_flight, shell.arriving, shell.held_bytes) == (0, 0, 0)
+        await shell.close()
+
+    asyncio.run(play())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -69,6 +70,8 @@ def ending(outcome: Outcome) -> str:
     """Why a process ended, in a sentence."""
     if outcome.message:
         return outcome.message
+    if outcome.signal == signal.SIGPROF:
+        return "its model took longer than inference_seconds, and let nothing else run"
     if outcome.signal is not None:
         return f"it was killed by signal {outcome.signal}"
     if outcome.exit_code == INFERENCE_OVERDUE:

@@ -39,7 +39,7 @@ _CODES = {
 
 
 class GrpcServer:
-    """``ready`` says whether new requests are welcome."""
+    """``ready`` says whether new requests are welcome; at most ``most_requests`` are under way."""
 
     def __init__(
         self,
@@ -47,11 +47,13 @@ class GrpcServer:
         batcher: Batcher[Any, Any],
         metrics: Metrics,
         ready: Callable[[], bool],
+        most_requests: int,
     ) -> None:
         self._served = served
         self._batcher = batcher
         self._metrics = metrics
         self._ready = ready
+        self._most_requests = most_requests
         self._types = message_types()
         self._server: Any = None
 
@@ -61,7 +63,10 @@ class GrpcServer:
 
         most = self._served.limits.body_bytes
         options = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1)]
-        self._server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
+        # Beyond this many gRPC itself refuses, before it has read a request.
+        self._server = grpc.aio.server(
+            options=[*options, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=self._most_requests
+        )
         self._server.add_generic_rpc_handlers((self._handlers(grpc),))
         port: int = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()

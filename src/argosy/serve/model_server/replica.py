@@ -81,8 +81,13 @@ class Replica:
         self._listening = listening
         if self._spec.batching.max_wait_seconds > 0:
             listening.shell.on_fewer_arriving = self.batcher.look
+        batching = self._spec.batching
         self._grpc = GrpcServer(
-            self._served, self.batcher, self.metrics, lambda: not listening.shell.draining
+            self._served,
+            self.batcher,
+            self.metrics,
+            lambda: not listening.shell.draining,
+            batching.queue_requests + 2 * batching.max_batch_size,
         )
         return {"grpc_port": await self._grpc.start()}
 
