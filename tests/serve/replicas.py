@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +29,17 @@ class Replica:
     async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
         extra = tuple((name.replace("_", "-").encode(), value.encode()) for name, value in headers.items())
         return await self.client.request(method, path, body, timeout_seconds=20, headers=extra)
+
+    async def in_flight(self, count: int) -> None:
+        """Returns once this many inference requests have no answer yet."""
+        client = Client(self.port)
+        deadline = asyncio.get_running_loop().time() + 20
+        found = -1
+        while found != count:
+            assert asyncio.get_running_loop().time() < deadline, f"{found} in flight, not {count}"
+            text = (await client.request("GET", "/metrics", timeout_seconds=20)).body.decode()
+            found = int(text.split("\nargosy_in_flight_requests{")[1].split()[1])
+        client.close()
 
     async def ended(self) -> Ended:
         return await until(

@@ -221,17 +221,10 @@ async def test_a_stopped_replica_answers_what_came_by_grpc_and_exits_zero(tmp_pa
         one.set_data_from_numpy(images)
         client = grpc_client(served)
         asked = asyncio.create_task(asyncio.to_thread(client.infer, "digits", [one]))
-        await until(lambda: _busy(served), "the request to begin")
+        await served.in_flight(1)
         served.runner.stop(served.runner.launched[0].attempt, "stopped")  # type: ignore[arg-type]
         assert (await asked).as_numpy("probabilities").shape == (40_000, 10)
         assert (await served.ended()).outcome.exit_code == 0
-
-
-def _busy(served: Replica) -> bool:
-    text = requests.get(f"http://127.0.0.1:{served.port}/metrics", timeout=5).text
-    return (
-        "argosy_in_flight_requests" in text and text.split("argosy_in_flight_requests{")[1].split()[1] == "1"
-    )
 
 
 @asynchronous

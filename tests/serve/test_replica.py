@@ -135,7 +135,7 @@ async def test_a_stopped_replica_answers_what_is_in_flight_and_exits_zero(tmp_pa
     body = predict_body(*pixels(1500))
     async with replica(make_model(tmp_path / "model"), tmp_path) as served:
         asked = [asyncio.create_task(served.ask("POST", f"{NAME}:predict", body)) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        await served.in_flight(3)
         served.runner.kill(ATTEMPT, signal.SIGTERM)
         responses = await asyncio.gather(*asked)
         ended = await served.ended()
@@ -186,7 +186,7 @@ async def test_health_is_answered_while_the_model_is_busy(tmp_path: Path) -> Non
     body = predict_body(*pixels(1500))
     async with replica(make_model(tmp_path / "model"), tmp_path) as served:
         busy = asyncio.create_task(served.ask("POST", f"{NAME}:predict", body))
-        await asyncio.sleep(0.03)
+        await served.in_flight(1)
         health = await Client(served.port).request("GET", "/readyz", timeout_seconds=5)
         assert health.status == 200
         assert (await busy).status == 200
