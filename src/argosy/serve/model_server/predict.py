@@ -84,7 +84,7 @@ class PredictCall:
             values: Any = to_json(single)
         else:
             columns = {name: to_json(array) for name, array in outputs.items()}
-            values = columns if self._is_columnar else self._rows(columns)
+            values = columns if self._is_columnar else _rows(columns, outputs)
         document: dict[str, Any] = {"outputs" if self._is_columnar else "predictions": values}
         if self._labels:
             document["labels"] = best_labels(outputs, self._labels)
@@ -93,9 +93,6 @@ class PredictCall:
         if b"null" in body and not all(is_finite(array) for array in outputs.values()):
             raise NotFinite()
         return Answer(200, body)
-
-    def _rows(self, columns: dict[str, Any]) -> list[dict[str, Any]]:
-        return [{name: column[row] for name, column in columns.items()} for row in range(self.rows)]
 
 
 class Deferred:
@@ -154,6 +151,17 @@ def best_labels(outputs: Outputs, labels: tuple[str, ...]) -> list[str]:
             return [labels[index] for index in np.argmax(array, axis=1)]
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     raise InvalidInput(f"the model has {len(labels)} labels, and no output for each ({shapes})")
+
+
+def _rows(columns: dict[str, Any], outputs: Outputs) -> list[dict[str, Any]]:
+    sizes = {len(array) if array.ndim else -1 for array in outputs.values()}
+    if len(sizes) > 1 or -1 in sizes:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
+        raise InvalidInput(
+            f"the model's outputs are not one for each instance ({shapes})",
+            hint="send 'inputs' instead of 'instances': then outputs are returned as they are",
+        )
+    return [{name: column[row] for name, column in columns.items()} for row in range(*sizes)]
 
 
 def _signature_name(name: Any) -> str:

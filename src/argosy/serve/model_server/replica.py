@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import orjson
 
 from argosy.errors import ArgosyError, Unavailable
 from argosy.serve.http import server
@@ -23,6 +24,7 @@ from argosy.serve.model_server.grpc_server import GrpcServer
 from argosy.serve.model_server.inference import Call, Inference
 from argosy.serve.model_server.metrics import CONTENT_TYPE, Metrics
 from argosy.serve.model_server.open_inference import parse_infer
+from argosy.serve.model_server.openapi import document
 from argosy.serve.model_server.predict import Deferred, parse_predict
 from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.speed import Speed, measure
@@ -110,6 +112,8 @@ class Replica:
                 return method_not_allowed(request, "GET")
             body = self.metrics.exposition(self.batcher.queued)
             return Answer(200, body, ((b"content-type", CONTENT_TYPE),))
+        if request.path == "/openapi.json" and request.method == "GET":
+            return Answer(200, orjson.dumps(document(self._served)))
         return describe(self._served, request)
 
     async def close(self) -> None:
