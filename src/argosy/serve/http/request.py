@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 READ_AHEAD_BYTES = 256 * 1024
 
 
-class ClientGone(Exception):
+class ClientGone(ConnectionResetError):
     """The caller closed the connection before its request was whole."""
 
 
