@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,10 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.errors import InvalidInput, TooLarge
-from argosy.serve.model_server.instances import Images, InputLimits, decode_instances, parse_body
+from argosy.serve.model_server.instances import Images, InputLimits, decode_instances
+from argosy.serve.model_server.predict import PredictCall, parse_predict
+from argosy.serve.model_server.served import Served
+from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature, Tensors, TensorSpec
 
 from .models import b64, encode, pixels
 
@@ -24,10 +29,34 @@ PREPROCESSING = ImagePreprocessing(28, 28)
 PNG = encode(pixels()[0])
 
 
+class NoModel:
+    """Says what it takes, and is never run."""
+
+    platform = "none"
+    preprocessing = PREPROCESSING
+    labels = ()
+    signatures: Mapping[str, Signature] = {
+        DEFAULT_SIGNATURE: Signature(
+            (TensorSpec("images", "FP32", (-1, 28, 28, 1)),), (TensorSpec("classes", "FP32", (-1, 10)),), True
+        )
+    }
+
+    def run(self, inputs: Tensors, signature: str, outputs: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+        raise NotImplementedError
+
+    def warm_up(self) -> None:
+        raise NotImplementedError
+
+
+SERVED = Served(NoModel(), ("digits",))
+
+
+def _parse(body: bytes) -> PredictCall:
+    return parse_predict(SERVED, body)
+
+
 def _decode(*instances: Any) -> Images:
-    return decode_instances(
-        parse_body(json.dumps({"instances": instances}).encode()), PREPROCESSING, InputLimits()
-    )
+    return _parse(json.dumps({"instances": instances}).encode()).inputs()["images"]
 
 
 def test_every_way_to_write_an_image_gives_the_same_input() -> None:
@@ -55,7 +84,14 @@ BAD_BODIES = [
     (b'{"instances": [-Infinity]}', "column 17: Infinity is not a JSON number"),
     (b'\xff{"instances": [1]}', "malformed JSON at line 1"),
     (b"[1]", "the request is a list, expected an object"),
-    (b'{"inputs": [1], "x": 2}', "has no 'instances' (it has 'inputs', 'x')"),
+    (b'{"input": [1], "x": 2}', "has no 'instances' (it has 'input', 'x')"),
+    (b'{"inputs": [1], "instances": [1]}', "has both 'instances' and 'inputs'"),
+    (b'{"inputs": {"other": [1]}}', "'inputs' is an object, expected a list"),
+    (b'{"instances": [1], "signature_name": "train"}', "has no signature 'train'"),
+    (b'{"instances": [1], "signature_name": 3}', "signature_name is a number, expected text"),
+    (b'{"instances": [1], "parameters": [1]}', "parameters is a list, expected an object"),
+    (b'{"instances": [1], "parameters": {"labels": 1}}', "parameters.labels is a number"),
+    (b'{"instances": [1], "parameters": {"labels": true}}', "the model has no labels"),
     (b'{"instances": {"b64": ""}}', "'instances' is an object, expected a list"),
     (b'{"instances": []}', "'instances' is an empty list"),
 ]
@@ -64,7 +100,7 @@ BAD_BODIES = [
 @pytest.mark.parametrize(("body", "message"), BAD_BODIES, ids=[message for _, message in BAD_BODIES])
 def test_a_body_that_is_wrong_is_refused_with_its_place(body: bytes, message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse_body(body)
+        _parse(body)
     assert message in caught.value.message
     assert caught.value.hint
 
@@ -141,11 +177,12 @@ JSON_VALUES = st.recursive(
 @given(JSON_VALUES)
 def test_no_json_value_raises_anything_but_our_errors(value: Any) -> None:
     with suppress(InvalidInput, TooLarge):
-        instances = parse_body(json.dumps({"instances": value}).encode())
-        decode_instances(instances, PREPROCESSING, InputLimits())
+        _parse(json.dumps({"instances": value}).encode()).inputs()
+    with suppress(InvalidInput, TooLarge):
+        _parse(json.dumps({"inputs": value}).encode()).inputs()
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_our_errors(body: bytes) -> None:
     with suppress(InvalidInput):
-        parse_body(body)
+        _parse(body)

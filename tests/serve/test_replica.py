@@ -5,63 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, Ended, EntryCall, Reported, RuntimeEvent
-from argosy.serve.http.client import Client, Response
+from argosy.runtime.protocol import Cause
+from argosy.serve.http.client import Client
 
-from .harness import asynchronous, until
+from .harness import asynchronous
 from .models import b64, encode, expected, make_model, pixels, predict_body
-from .process_runner import Runner
+from .replicas import ATTEMPT, replica
 
 pytestmark = pytest.mark.slow
 
 NAME = "/v1/models/digits"
-ATTEMPT = AttemptId("service-test")
-
-
-class Replica:
-    def __init__(self, runner: Runner, port: int, events: list[RuntimeEvent]) -> None:
-        self.runner = runner
-        self.port = port
-        self.client = Client(port)
-        self.events = events
-
-    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
-        extra = tuple((name.encode(), value.encode()) for name, value in headers.items())
-        return await self.client.request(method, path, body, timeout_seconds=20, headers=extra)
-
-    async def ended(self) -> Ended:
-        return await until(
-            lambda: next((one for one in self.events if isinstance(one, Ended)), None), "the replica to end"
-        )
-
-
-@asynccontextmanager
-async def replica(directory: Path, logs: Path, **payload: Any) -> AsyncIterator[Replica]:
-    runner = Runner()
-    events: list[RuntimeEvent] = []
-    runner.listener = events.append
-    call = EntryCall(
-        "argosy.serve.model_server.replica",
-        "main",
-        {"directory": str(directory), "names": ["digits", "digits.linear"], **payload},
-    )
-    runner.launch(AttemptSpec(ATTEMPT, 1, call, str(logs), str(logs / "replica.{rank}.log")))
-    try:
-        await until(lambda: any(isinstance(one, Reported | Ended) for one in events), "the replica to listen")
-        ports = [one.body["port"] for one in events if isinstance(one, Reported) and one.kind == "listening"]
-        started = Replica(runner, ports[0] if ports else 0, events)
-        yield started
-        started.client.close()
-    finally:
-        await runner.close()
 
 
 @asynchronous
@@ -86,6 +45,13 @@ async def test_a_replica_tells_its_state_its_metadata_and_its_health(tmp_path: P
         metadata = json.loads((await served.ask("GET", f"{NAME}/metadata")).body)
         assert metadata["inputs"] == [{"name": "images", "datatype": "FP32", "shape": [-1, 28, 28, 1]}]
         assert metadata["labels"][0] == "class 0"
+        definition = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        sizes = [one["size"] for one in definition["inputs"]["images"]["tensor_shape"]["dim"]]
+        assert (definition["inputs"]["images"]["dtype"], sizes) == ("DT_FLOAT", ["-1", "28", "28", "1"])
+        for path in (f"{NAME}/versions/7", f"{NAME}/versions/7/metadata"):
+            assert (await served.ask("GET", path)).body == (
+                await served.ask("GET", path.replace("/versions/7", ""))
+            ).body
         listing = json.loads((await served.ask("GET", "/v1/models")).body)
         assert listing == {"models": ["digits", "digits.linear"]}
         for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
@@ -103,6 +69,12 @@ async def test_what_a_replica_does_not_have_is_answered_with_what_it_has(tmp_pat
             ("POST", f"{NAME}:explain", 404, "':explain'"),
             ("GET", f"{NAME}/nothing", 404, "'/nothing'"),
             ("GET", "/somewhere", 404, "nothing answers GET /somewhere"),
+            ("GET", f"{NAME}/versions/2", 404, "has no version '2'"),
+            ("POST", f"{NAME}/versions/2:predict", 404, "versions here: 1"),
+            ("GET", f"{NAME}/versions/1:predict", 405, "use POST"),
+            ("POST", "/metrics", 405, "use GET"),
+            ("GET", "/v2/models/digits/infer", 405, "use POST"),
+            ("POST", "/v2/models/other/infer", 404, "'other' does not exist"),
         ]:
             response = await served.ask(method, path, b"{}" if method == "POST" else b"")
             assert (response.status, words in response.body.decode()) == (status, True), response.body
@@ -163,7 +135,7 @@ async def test_a_stopped_replica_answers_what_is_in_flight_and_exits_zero(tmp_pa
     body = predict_body(*pixels(1500))
     async with replica(make_model(tmp_path / "model"), tmp_path) as served:
         asked = [asyncio.create_task(served.ask("POST", f"{NAME}:predict", body)) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        await served.in_flight(3)
         served.runner.kill(ATTEMPT, signal.SIGTERM)
         responses = await asyncio.gather(*asked)
         ended = await served.ended()
@@ -181,18 +153,17 @@ async def test_readiness_fails_while_a_stopped_replica_still_answers(tmp_path: P
             leaving = await served.ask("POST", f"{NAME}:predict", predict_body(pixels()[0]))
         assert leaving.status == 200
         assert leaving.headers[b"connection"] == b"close"
-        assert (await served.ask("GET", "/readyz")).status == 503
         assert (await served.ask("GET", "/healthz")).status == 200
+        assert (await served.ask("GET", "/readyz")).status == 503
         await served.ended()
 
 
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("model.onnx", b"not a model", "is not a model ONNX Runtime can load"),
-        ("model.onnx", None, "the model has no model.onnx"),
+        ("model.onnx", b"not a model", "model.onnx"),
+        ("model.onnx", None, "model.onnx"),
         ("preprocessing.json", b"{}", "not the preprocessing of images"),
-        ("preprocessing.json", None, "the model has no preprocessing.json"),
         ("labels.json", b"[", "labels.json is not JSON"),
     ],
 )
@@ -215,7 +186,75 @@ async def test_health_is_answered_while_the_model_is_busy(tmp_path: Path) -> Non
     body = predict_body(*pixels(1500))
     async with replica(make_model(tmp_path / "model"), tmp_path) as served:
         busy = asyncio.create_task(served.ask("POST", f"{NAME}:predict", body))
-        await asyncio.sleep(0.03)
+        await served.in_flight(1)
         health = await Client(served.port).request("GET", "/readyz", timeout_seconds=5)
         assert health.status == 200
         assert (await busy).status == 200
+
+
+@asynchronous
+async def test_images_are_asked_by_rows_and_by_columns_by_version_and_with_labels(tmp_path: Path) -> None:
+    image = pixels()[0]
+    encoded = b64(encode(image, "png"))
+    rows: list[object] = [
+        {"instances": [encoded]},
+        {"instances": [{"images": encoded}]},
+        {"instances": [{"images": image.tolist()}]},
+        {"inputs": [encoded]},
+        {"inputs": {"images": [encoded]}},
+        {"inputs": image[None].tolist(), "signature_name": "serving_default"},
+    ]
+    best = int(expected(0, image[None])[0].argmax())
+    async with replica(make_model(tmp_path / "model"), tmp_path, version=7) as served:
+        for path in (f"{NAME}:predict", f"{NAME}/versions/7:predict", f"{NAME}:predict?labels=true"):
+            for row in rows:
+                response = await served.ask("POST", path, json.dumps(row).encode())
+                document = json.loads(response.body)
+                answer = document["outputs" if "inputs" in row else "predictions"]  # type: ignore[operator]
+                np.testing.assert_allclose(answer, expected(0, image[None]), rtol=1e-3, atol=1e-6)
+                assert document.get("labels") == ([f"class {best}"] if "labels" in path else None)
+
+
+@asynchronous
+async def test_a_large_request_of_any_protocol_is_answered_whole(tmp_path: Path) -> None:
+    images = pixels(3000)
+    document = {"inputs": [{"name": "images", "shape": [3000, 28, 28, 1], "datatype": "UINT8"}]}
+    document["inputs"][0]["parameters"] = {"binary_data_size": images.size}
+    head = json.dumps(document).encode()
+    async with replica(make_model(tmp_path / "model"), tmp_path) as served:
+        response = await served.ask(
+            "POST",
+            "/v2/models/digits/infer",
+            head + images.tobytes(),
+            inference_header_content_length=str(len(head)),
+        )
+        answer = np.reshape(json.loads(response.body)["outputs"][0]["data"], (3000, 10))
+        np.testing.assert_allclose(answer, expected(0, images), rtol=1e-3, atol=1e-6)
+        rows = json.dumps({"instances": images[:1000].tolist()}).encode()
+        response = await served.ask("POST", f"{NAME}:predict", rows)
+        answer = np.array(json.loads(response.body)["predictions"])
+        np.testing.assert_allclose(answer, expected(0, images[:1000]), rtol=1e-3, atol=1e-6)
+        broken = await served.ask("POST", f"{NAME}:predict", rows[:-2])
+        assert (broken.status, "malformed JSON" in broken.body.decode()) == (400, True)
+
+
+@asynchronous
+async def test_prometheus_reads_what_a_replica_counts(tmp_path: Path) -> None:
+    async with replica(make_model(tmp_path / "model"), tmp_path, version=7) as served:
+        for body in (predict_body(*pixels(3)), predict_body(pixels()[0]), b"{}"):
+            await served.ask("POST", f"{NAME}:predict", body)
+        text = (await served.ask("GET", "/metrics")).body.decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    model = {"model_name": "digits", "model_version": "7"}
+    outcomes = {
+        one.labels["outcome"]: one.value
+        for one in families["argosy_requests"].samples
+        if model.items() <= one.labels.items()
+    }
+    assert outcomes == {"success": 2, "invalid": 1}
+    values = {(one.name, one.labels.get("le")): one.value for one in families["argosy_batch_rows"].samples}
+    assert values["argosy_batch_rows_sum", None] == 4
+    assert (values["argosy_batch_rows_bucket", "2.0"], values["argosy_batch_rows_bucket", "+Inf"]) == (1, 2)
+    assert families["argosy_request_seconds"].type == "histogram"
+    assert families["argosy_in_flight_requests"].samples[0].value == 0
+    assert families["process_resident_memory_bytes"].samples[0].value > 10_000_000

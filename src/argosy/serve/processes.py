@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ from argosy.metadata.records import Record, ServiceRecord
 from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, EntryCall, Outcome
 from argosy.serve.lifecycle.state import ROUTER, Replica, Revision
 from argosy.serve.lifecycle.topology import authority, member_model, model_names
-from argosy.serve.specs import ReplicaSpec, RouterSpec
+from argosy.serve.specs import INFERENCE_OVERDUE, ReplicaSpec, RouterSpec
 
 # Longer than any request may take, so that a drained process is never killed with one in flight.
 GRACE_SECONDS = 70.0
@@ -59,7 +60,7 @@ def replica_spec(
         call=call,
         directory=str(home.work / replica.attempt),
         log=str(home.logs / "services" / service / f"{name}.{{rank}}.log"),
-        preload=() if replica.member == ROUTER else ("onnxruntime",),
+        preload=() if replica.member == ROUTER else ("onnxruntime", "argosy.serve.model_server.warm"),
         grace_seconds=GRACE_SECONDS,
         labels={"kind": "service", "service": service, "revision": str(revision.number)},
     )
@@ -69,8 +70,12 @@ def ending(outcome: Outcome) -> str:
     """Why a process ended, in a sentence."""
     if outcome.message:
         return outcome.message
+    if outcome.signal == signal.SIGPROF:
+        return "its model took longer than inference_seconds, and let nothing else run"
     if outcome.signal is not None:
         return f"it was killed by signal {outcome.signal}"
+    if outcome.exit_code == INFERENCE_OVERDUE:
+        return "its model took longer than inference_seconds; the replica's log says for which request"
     if outcome.exit_code:
         return f"it ended with exit code {outcome.exit_code}"
     return f"it ended ({outcome.cause})"

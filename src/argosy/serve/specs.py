@@ -8,6 +8,9 @@ from argosy.flow.service_options import Batching, Ensemble, Sharding
 
 AGGREGATES = ("mean",)
 
+# A model server exits with this when its model took longer than ``inference_seconds``.
+INFERENCE_OVERDUE = 124
+
 
 class ReplicaSpec(msgspec.Struct, frozen=True):
     """A model server. ``directory`` holds the model; ``names`` are what it answers to."""

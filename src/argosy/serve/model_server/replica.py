@@ -1,129 +1,225 @@
-"""The model server: one process, one model, KServe V1."""
+"""The model server: one process, one model, every protocol."""
 
 from __future__ import annotations
 
+import os
 import sys
-import traceback
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
 
-from argosy.errors import ArgosyError, NotFound
+from argosy.errors import ArgosyError, Unavailable
 from argosy.serve.http import server
-from argosy.serve.http.failures import ModelFailed
-from argosy.serve.http.server import Answer, Request
+from argosy.serve.http.messages import Answer, failure, method_not_allowed, unexpected
+from argosy.serve.http.request import Request
+from argosy.serve.http.server import Listening
 from argosy.serve.model_server.batcher import Batcher
 from argosy.serve.model_server.batching import BatchLimits
-from argosy.serve.model_server.instances import Images, InputLimits, decode_instances, parse_body
-from argosy.serve.model_server.model import ServedModel
-from argosy.serve.specs import ReplicaSpec
+from argosy.serve.model_server.describing import describe
+from argosy.serve.model_server.grpc_server import GrpcServer
+from argosy.serve.model_server.inference import Call, Inference
+from argosy.serve.model_server.metrics import CONTENT_TYPE, Metrics
+from argosy.serve.model_server.open_inference import parse_infer
+from argosy.serve.model_server.openapi import document
+from argosy.serve.model_server.predict import Deferred, parse_predict
+from argosy.serve.model_server.served import Served
+from argosy.serve.model_server.speed import Speed, measure
+from argosy.serve.model_server.tracing import trace_of
+from argosy.serve.model_server.watchdog import Watchdog, block_alarms
+from argosy.serve.models.loading import load
+from argosy.serve.models.model import DEFAULT_SIGNATURE, LoadedModel
+from argosy.serve.specs import INFERENCE_OVERDUE, ReplicaSpec
 
 # The loop and the inference thread hand over often: Python's default of 5 ms would be most of an answer.
 SWITCH_INTERVAL_SECONDS = 0.0005
+# A batch that is more to decode is not run in the loop's thread, and a larger body not parsed there.
+INLINE_BYTES = 256 * 1024
+PARSED_AT_ONCE_BYTES = 1024 * 1024
+GONE = 499
+
+_Parse = Callable[[Request, bytes], Call]
+
+
+class InferenceOverdue(Unavailable):
+    code = "inference_overdue"
+    http_status = 504
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the model did not answer this request within {seconds:g} s; its process is being replaced",
+            hint="the request may be what the model can not do; inference_seconds says how long it may take",
+        )
 
 
 class Replica:
-    """Answers predict, status and metadata for one model."""
+    """Answers inference, status, metadata and metrics for one model."""
 
-    def __init__(self, model: ServedModel, spec: ReplicaSpec, limits: InputLimits | None = None) -> None:
-        self._model = model
+    def __init__(self, served: Served, spec: ReplicaSpec, speed: Speed) -> None:
+        self._served = served
         self._spec = spec
-        self._limits = limits or InputLimits()
-        self._batch_rows = spec.batching.max_batch_size
-        self._predict = frozenset(f"/v1/models/{name}:predict" for name in spec.names)
-        batch = BatchLimits(
-            batch_rows=spec.batching.max_batch_size, queue_requests=spec.batching.queue_requests
+        self._speed = speed
+        self._listening: Listening | None = None
+        self._grpc: GrpcServer | None = None
+        self.metrics = Metrics(spec.names[0], spec.version)
+        batching = spec.batching
+        limits = BatchLimits(batching.max_batch_size, batching.max_wait_seconds, batching.queue_requests)
+        self._overdue = InferenceOverdue(batching.inference_seconds)
+        guard = Watchdog(batching.inference_seconds, self._give_up, INFERENCE_OVERDUE)
+        self.batcher: Batcher[Call, Any] = Batcher(
+            Inference(served.model, batching.max_batch_size, guard).run,
+            limits,
+            is_quick=self._is_quick,
+            coming=self._coming if batching.max_wait_seconds > 0 else lambda: 0,
+            observer=self.metrics,
         )
-        self._batcher: Batcher[list[Any], bytes] = Batcher(self._run, batch)
+        self._routes = self._inference_routes()
+
+    async def open(self, listening: Listening) -> dict[str, Any]:
+        """The second port, of gRPC."""
+        self._listening = listening
+        if self._spec.batching.max_wait_seconds > 0:
+            listening.shell.on_fewer_arriving = self.batcher.look
+        batching = self._spec.batching
+        self._grpc = GrpcServer(
+            self._served,
+            self.batcher,
+            self.metrics,
+            lambda: not listening.shell.draining,
+            batching.queue_requests + 2 * batching.max_batch_size,
+        )
+        return {"grpc_port": await self._grpc.start()}
+
+    def quick_limit(self, request: Request) -> int | None:
+        if request.path in self._routes and request.method == "POST":
+            return self._served.limits.body_bytes
+        return None
+
+    def begin(self, request: Request, body: bytes) -> None:
+        try:
+            self._submit(request, body)
+        except ArgosyError as error:
+            answer = failure(error)
+            self.metrics.answered(answer.status, time.monotonic() - request.started)
+            request.reply(answer)
 
     async def answer(self, request: Request) -> Answer:
-        if request.path in self._predict:
-            if request.method != "POST":
-                return server.method_not_allowed(request, "POST")
-            body = await request.body(self._limits.body_bytes)
-            instances = parse_body(body)
-            return Answer(200, await self._batcher.submit(instances, len(instances), len(body)))
-        return self._describe(request)
+        if request.path == "/metrics":
+            if request.method != "GET":
+                return method_not_allowed(request, "GET")
+            body = self.metrics.exposition(self.batcher.queued)
+            return Answer(200, body, ((b"content-type", CONTENT_TYPE),))
+        if request.path == "/openapi.json" and request.method == "GET":
+            return Answer(200, orjson.dumps(document(self._served)))
+        return describe(self._served, request)
 
     async def close(self) -> None:
-        self._batcher.close()
+        if self._grpc is not None:
+            await self._grpc.stop()
+        self.batcher.close()
 
-    def _describe(self, request: Request) -> Answer:
-        if request.path == "/v1/models":
-            return Answer(200, orjson.dumps({"models": list(self._spec.names)}))
-        if not request.path.startswith("/v1/models/"):
-            raise server.not_found(request)
-        name, _, rest = request.path.removeprefix("/v1/models/").partition("/")
-        name, colon, verb = name.partition(":")
-        if name not in self._spec.names:
-            known = ", ".join(self._spec.names)
-            raise NotFound(f"model {name!r} does not exist", hint=f"models here: {known}")
-        if colon or rest not in ("", "metadata"):
-            what = f":{verb}" if colon else f"/{rest}"
-            raise NotFound(f"model {name!r} has no {what!r}", hint="use :predict, /metadata or nothing")
-        if request.method != "GET":
-            return server.method_not_allowed(request, "GET")
-        return Answer(200, orjson.dumps(self._metadata(name) if rest else self._status(name)))
+    def _inference_routes(self) -> dict[str, _Parse]:
+        version = f"/versions/{self._spec.version}"
+        routes: dict[str, _Parse] = {}
+        for name in self._spec.names:
+            for prefix in (name, name + version):
+                routes[f"/v1/models/{prefix}:predict"] = self._predict
+                routes[f"/v2/models/{prefix}/infer"] = self._infer_as(name)
+        return routes
 
-    def _status(self, name: str) -> dict[str, Any]:
-        status = {"error_code": "OK", "error_message": ""}
-        version = {"version": str(self._spec.version), "state": "AVAILABLE", "status": status}
-        return {"name": name, "ready": True, "model_version_status": [version]}
+    def _predict(self, request: Request, body: bytes) -> Call:
+        return parse_predict(self._served, body, request.query)
 
-    def _metadata(self, name: str) -> dict[str, Any]:
-        version = str(self._spec.version)
-        specification = {"name": name, "signature_name": "", "version": version}
-        return {"name": name, "versions": [version], "model_spec": specification, **self._model.metadata()}
+    def _infer_as(self, name: str) -> _Parse:
+        def parse(request: Request, body: bytes) -> Call:
+            length = request.header(b"inference-header-content-length")
+            return parse_infer(self._served, name, body, length)
 
-    def _run(self, batch: Sequence[list[Any]]) -> list[bytes | Exception]:
-        """In the inference thread: the answer of every request of a batch, one run of the model for all."""
-        answers: list[bytes | Exception] = []
-        inputs: list[Images] = []
-        for instances in batch:
-            try:
-                inputs.append(decode_instances(instances, self._model.preprocessing, self._limits))
-                answers.append(b"")
-            except ArgosyError as error:
-                answers.append(error)
-            except Exception as error:  # The others of the batch have no part in it.
-                traceback.print_exc()
-                answers.append(error)
-        if inputs:
-            outputs = iter(self._outputs(inputs))
-            answers = [next(outputs) if answer == b"" else answer for answer in answers]
-        return answers
+        return parse
 
-    def _outputs(self, inputs: list[Images]) -> list[bytes | Exception]:
-        try:
-            probabilities = self._infer(inputs[0] if len(inputs) == 1 else np.concatenate(inputs))
-        except Exception as error:
-            print(f"the model failed: {error}", file=sys.stderr, flush=True)  # noqa: T201
-            return [ModelFailed(error)] * len(inputs)
-        answers: list[bytes | Exception] = []
-        start = 0
-        for images in inputs:
-            rows = probabilities[start : start + len(images)]
-            answers.append(orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY))
-            start += len(images)
-        return answers
+    def _submit(self, request: Request, body: bytes) -> None:
+        size = len(body)
+        # Before the body is parsed: an overloaded server must refuse faster than it answers.
+        self.batcher.check_room(size)
+        parse = self._routes[request.path]
+        call: Call
+        if size > PARSED_AT_ONCE_BYTES:
+            call = Deferred(lambda: parse(request, body), self._spec.batching.max_batch_size, size)
+        else:
+            call = parse(request, body)
+        call.trace = trace_of(request.header(b"traceparent"), request.header(b"tracestate"))
+        call.abandon = request.reply_before_exit
+        attempt = request.header(b"x-envoy-attempt-count")
+        if attempt is not None and attempt != b"1":
+            # It may be what ended another replica: alone, it is found out.
+            call.key = None
+        number = self.batcher.submit(call, call.rows, size, _Reply(request, self.metrics), call.key)
+        request.on_gone = lambda: self._withdraw(request, number)
+        self.metrics.in_flight += 1
 
-    def _infer(self, images: Images) -> Images:
-        """In pieces, so that one large request does not need memory for all its activations at once."""
-        size = self._batch_rows
-        if len(images) <= size:
-            return self._model.predict(images)
-        pieces = [self._model.predict(images[at : at + size]) for at in range(0, len(images), size)]
-        return np.concatenate(pieces)
+    def _withdraw(self, request: Request, number: int) -> None:
+        self.batcher.withdraw(number)
+        self.metrics.in_flight -= 1
+        self.metrics.answered(GONE, time.monotonic() - request.started)
+
+    def _is_quick(self, calls: Sequence[Call]) -> bool:
+        if sum([call.weight for call in calls]) > INLINE_BYTES:
+            return False
+        rows = min(sum([call.rows for call in calls]), self._spec.batching.max_batch_size)
+        return self._speed.is_quick(rows) and all(call.signature == DEFAULT_SIGNATURE for call in calls[:1])
+
+    def _coming(self) -> int:
+        return self._listening.shell.arriving if self._listening is not None else 0
+
+    def _give_up(self, calls: Sequence[Call]) -> None:
+        """In the watchdog's thread, right before the process exits."""
+        seconds = self._spec.batching.inference_seconds
+        traces = "".join([call.trace for call in calls[:4]])
+        text = (
+            f"inference of {len(calls)} request(s) took longer than {seconds:g} s{traces}: the process ends\n"
+        )
+        os.write(2, text.encode())
+        if len(calls) == 1 and calls[0].abandon is not None:
+            calls[0].abandon(failure(self._overdue))
+
+
+class _Reply:
+    """What is called with the answer of a request."""
+
+    __slots__ = ("_metrics", "_request")
+
+    def __init__(self, request: Request, metrics: Metrics) -> None:
+        self._request = request
+        self._metrics = metrics
+
+    def __call__(self, result: Any) -> None:
+        if isinstance(result, Answer):
+            answer = result
+        else:
+            answer = failure(result) if isinstance(result, ArgosyError) else unexpected()
+        request = self._request
+        request.on_gone = None
+        self._metrics.in_flight -= 1
+        self._metrics.answered(answer.status, time.monotonic() - request.started)
+        request.reply(answer)
 
 
 def main(payload: dict[str, Any]) -> None:
     """Entry of the process. Raises ArgosyError when the model can not be served; returns once drained."""
     spec = msgspec.convert(payload, ReplicaSpec)
-    model = ServedModel.load(Path(spec.directory))
+    serve_model(lambda: load(Path(spec.directory)), spec)
+
+
+def serve_model(load_model: Callable[[], LoadedModel], spec: ReplicaSpec) -> None:
+    """Load, warm up, serve until SIGTERM, drain."""
+    # First of all: threads inherit it, also those of the library that runs the model.
+    block_alarms()
+    model = load_model()
     model.warm_up()
+    speed = measure(model, spec.batching.max_batch_size)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    server.serve(lambda: Replica(model, spec))
+    served = Served(model, spec.names, spec.version)
+    server.serve(lambda: Replica(served, spec, speed))
