@@ -171,7 +171,7 @@ async def test_a_damaged_model_fails_the_deployment_and_leaves_the_old_revision_
         change = await home.deploy("digits", "m1", "m2", run="second")
         assert change.state == "failed"
         assert "model 'm2' can not be started" in change.reason
-        assert "is not a model ONNX Runtime can load" in change.reason
+        assert "is not a whole ONNX file" in change.reason
         response = await home.ask("POST", "/v1/models/digits:predict", BODY)
         assert response.headers[b"x-argosy-revision"] == b"1"
         view = home.view("digits")
@@ -208,7 +208,7 @@ async def test_a_replica_that_keeps_failing_shows_why(tmp_path: Path) -> None:
         (home.root / "models" / "m1" / "model.onnx").write_bytes(b"damaged")
         home.runner.kill(AttemptId("service-digits.r1.m1.0"))
         view = await home.state("digits", "failed")
-        assert "is not a model ONNX Runtime can load" in view.reason
+        assert "is not a whole ONNX file" in view.reason
         assert "0 of 1 replicas ready" in view.reason
         response = await home.ask("POST", "/v1/models/digits:predict", BODY)
         assert (response.status, response.headers[b"retry-after"]) == (503, b"1")

@@ -104,4 +104,4 @@ async def test_a_model_that_can_not_be_loaded_is_told_in_its_own_words(tmp_path:
         answer = await only.answer()
     assert answer.state == "failed"
     assert "model 'm2' can not be started" in answer.reason
-    assert "is not a model ONNX Runtime can load" in answer.reason
+    assert "is not a whole ONNX file" in answer.reason
