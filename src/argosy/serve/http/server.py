@@ -8,7 +8,7 @@ import gc
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,16 +45,38 @@ class Answer:
     headers: Headers = JSON
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer that is never held whole; ``length`` is told where it is known."""
+
+    status: int
+    headers: Headers
+    body: AsyncIterator[bytes]
+    length: int | None = None
+
+
 class Request:
     """What a handler sees of one HTTP request."""
 
-    __slots__ = ("_receive", "_scope", "method", "path")
+    __slots__ = ("_receive", "_scope", "method", "path", "query")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
         self._receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: str = scope["query_string"].decode("latin-1")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises ConnectionError when the caller goes before its end."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError("the caller left before the end of its request")
+            more = message.get("more_body", False)
+            if chunk := message.get("body", b""):
+                yield chunk
 
     def header(self, name: bytes) -> bytes | None:
         for key, value in self._scope["headers"]:
@@ -91,7 +113,7 @@ def _too_large(size: int, limit: int) -> TooLarge:
 class Handler(Protocol):
     """What a process serves beyond health."""
 
-    async def answer(self, request: Request) -> Answer: ...
+    async def answer(self, request: Request) -> Answer | StreamedAnswer: ...
 
     async def close(self) -> None: ...
 
@@ -142,7 +164,7 @@ class Application:
         self._gateway_told.set()
         return Answer(503, b'{"ready":false,"error":"this process is stopping"}')
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Answer | StreamedAnswer:
         try:
             return await self._handler.answer(request)
         except ArgosyError as error:
@@ -154,13 +176,25 @@ class Application:
             unexpected = ArgosyError("the server failed unexpectedly", hint="see the replica's log")
             return Answer(500, error_body(unexpected))
 
-    async def _send(self, answer: Answer, send: Send) -> None:
+    async def _send(self, answer: Answer | StreamedAnswer, send: Send) -> None:
+        if isinstance(answer, StreamedAnswer):
+            await self._stream(answer, send)
+            return
         length = (b"content-length", str(len(answer.body)).encode())
         headers = [*answer.headers, length]
         if self.draining:
             headers += LEAVING
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
+
+    async def _stream(self, answer: StreamedAnswer, send: Send) -> None:
+        headers = list(answer.headers)
+        if answer.length is not None:
+            headers.append((b"content-length", str(answer.length).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        async for chunk in answer.body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def not_found(request: Request) -> NotFound:
