@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.flow.service_options import Batching, Ensemble, Sharding
 
-AGGREGATES = ("mean",)
+AGGREGATES = ("mean", "weighted_mean", "majority_vote", "function")
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True):
