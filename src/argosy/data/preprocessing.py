@@ -94,22 +94,8 @@ class ImagePreprocessing(
 
         Raises TooLarge above ``limits``, InvalidInput for what is not an image, is damaged or is cut short.
         """
-        if len(encoded) > limits.bytes:
-            raise TooLarge(
-                f"the image is {len(encoded)} bytes long; expected at most {limits.bytes}",
-                hint="send a smaller image",
-                context={"found": len(encoded), "expected": limits.bytes},
-            )
-        with _open(encoded) as image:
-            width, height = image.size
-            if width * height > limits.pixels:
-                raise TooLarge(
-                    f"the image has {width} x {height} pixels; expected at most {limits.pixels:,} in all",
-                    hint="scale the image down before sending it",
-                    context={"found": [width, height], "expected": limits.pixels},
-                )
-            pixels = _pixels(image, self.channels)
-        if (height, width) == (self.height, self.width):
+        pixels = decode_pixels(encoded, self.channels, limits)
+        if pixels.shape[:2] == (self.height, self.width):
             return self._single(pixels)
         return self._single(self._resized(pixels))
 
@@ -169,6 +155,30 @@ class ImagePreprocessing(
 
     def _hint(self) -> str:
         return f"send raw pixels from 0 to 255, {' x '.join(map(str, self.shape))} for each image"
+
+
+def decode_pixels(
+    encoded: bytes, channels: int, limits: ImageLimits = DEFAULT_LIMITS
+) -> npt.NDArray[np.uint8]:
+    """An encoded image in its own size, by rules 1 to 3: uint8[h, w] for one channel, else uint8[h, w, 3].
+
+    Raises TooLarge above ``limits``, InvalidInput for what is not an image, is damaged or is cut short.
+    """
+    if len(encoded) > limits.bytes:
+        raise TooLarge(
+            f"the image is {len(encoded)} bytes long; expected at most {limits.bytes}",
+            hint="send a smaller image",
+            context={"found": len(encoded), "expected": limits.bytes},
+        )
+    with _open(encoded) as image:
+        width, height = image.size
+        if width * height > limits.pixels:
+            raise TooLarge(
+                f"the image has {width} x {height} pixels; expected at most {limits.pixels:,} in all",
+                hint="scale the image down before sending it",
+                context={"found": [width, height], "expected": limits.pixels},
+            )
+        return _pixels(image, channels)
 
 
 def _open(encoded: bytes) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import importlib
 import sys
@@ -100,19 +101,18 @@ class _Call:
         result: Any = None
         failure: Exception | None = None
         try:
-            result = self._function.run(self._arguments)
+            try:
+                result = self._function.run(self._arguments)
+            finally:
+                with self._lock:
+                    self._running = False
         except Exception as error:
             failure = error
         except _GivenUp:
-            pass
-        finally:
-            with self._lock:
-                self._running = False
-        try:
+            failure = None
+        # Once the loop has ended nobody waits.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._done, result, failure)
-        except RuntimeError:
-            # The loop has ended, and with it everybody who waited.
-            return
 
     def _done(self, result: Any, failure: Exception | None) -> None:
         self._function.ended()

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import orjson
 
+from argosy.serve.http.client import Response
 from argosy.serve.http.failures import MemberFailed
 from argosy.serve.router.aggregate import Floats, Values
 
-NUMBERS = frozenset(("FP16", "FP32", "FP64"))
+NUMBERS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 UNNAMED = ""
 
 
@@ -45,17 +46,25 @@ def read_v1(member: str, body: bytes) -> Tensors:
         raise MemberFailed(member, f"its answer holds no {form.value} of numbers ({error!r})") from None
 
 
-def read_v2(member: str, body: bytes) -> Tensors:
-    """A member's tensors. Raises MemberFailed for what is not floating point: that can not be merged."""
-    document = _document(member, body)
+def read_v2(member: str, response: Response) -> Tensors:
+    """A member's tensors, in JSON or behind it. Raises MemberFailed, also for what is not floating point."""
+    length = response.headers.get(b"inference-header-content-length")
+    head = len(response.body) if length is None else int(length)
+    document = _document(member, response.body[:head])
     values: dict[str, Values] = {}
     try:
         for output in document["outputs"]:
-            if output["datatype"] not in NUMBERS:
-                reason = f"its output {output['name']!r} is {output['datatype']}, and only floating point merges"
-                raise MemberFailed(member, reason)
-            values[output["name"]] = np.asarray(output["data"], np.float64).reshape(output["shape"])
-    except (ValueError, KeyError, TypeError) as error:
+            name, datatype = output["name"], output["datatype"]
+            if datatype not in NUMBERS:
+                raise MemberFailed(member, f"its output {name!r} is {datatype}: only floating point merges")
+            size = output.get("parameters", {}).get("binary_data_size")
+            if size is None:
+                data = np.asarray(output["data"], np.float64)
+            else:
+                data = np.frombuffer(response.body[head : head + size], NUMBERS[datatype])
+                head += size
+            values[name] = np.asarray(data, np.float64).reshape(output["shape"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MemberFailed(member, f"its answer is no inference response ({error!r})") from None
     return Tensors(Form.V2, values)
 
