@@ -401,8 +401,9 @@ async def test_callers_that_leave_give_back_their_shares_of_the_window(tmp_path:
             writer.write(
                 b"POST /v1/models/s:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 900000000\r\n\r\n"
             )
-            writer.write(b'{"instances":[' + big * 18)
-            await until(lambda: served.members.under_way >= 10 * number, "the sub-requests")
+            writer.write(b'{"instances":[' + big * 14)
+            expected = 10 * number
+            await until(lambda: served.members.under_way >= expected, "the sub-requests")  # noqa: B023
             writer.close()
         served.members.serve = doubling
         response = await served.predict(numbers(100))
