@@ -65,7 +65,7 @@ class Request:
         self._receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.query: str = scope["query_string"].decode("latin-1")
+        self.query: bytes = scope["query_string"]
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises ConnectionError when the caller goes before its end."""
