@@ -54,7 +54,9 @@ class Ensemble:
         self.is_single = len(spec.members) == 1
 
     def question(self, request: Request, retries: int = 0) -> Question:
-        asked, query = (False, request.query) if self.is_single else labels.of_query(request.query)
+        query, asked = request.query.decode("latin-1"), False
+        if not self.is_single:
+            asked, query = labels.of_query(query)
         return Question(trace_of(request), query, asked, retries)
 
     async def answer_v1(self, request: Request) -> Answer:

@@ -13,7 +13,7 @@ from argosy.errors import InvalidInput
 from argosy.serve.router.aggregate import Floats
 
 _ASKED = "labels"
-_NO = frozenset(("", "0", "false", "no"))
+_YES = frozenset(("true", "1"))
 
 
 def of_query(query: str) -> tuple[bool, str]:
@@ -21,7 +21,7 @@ def of_query(query: str) -> tuple[bool, str]:
     if _ASKED not in query:
         return False, query
     pairs = parse_qsl(query, keep_blank_values=True)
-    asked = any(key == _ASKED and value.lower() not in _NO for key, value in pairs)
+    asked = any(key == _ASKED and value in _YES for key, value in pairs)
     return asked, urlencode([pair for pair in pairs if pair[0] != _ASKED])
 
 

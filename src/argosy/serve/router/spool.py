@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -51,7 +52,9 @@ class Spool:
     def close(self) -> None:
         self._kept = []
         if self._file is not None:
-            self._file.close()
+            # What a full disk did not take is tried once more by closing; nobody wants it.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _to_file(self) -> None:
         try:
