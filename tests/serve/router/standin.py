@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from argosy.runtime.protocol import AttemptId, AttemptSpec, Ended, EntryCall, Reported, RuntimeEvent
 from argosy.serve.http.client import Client, Response
@@ -48,6 +48,7 @@ class Hangup(Exception):
     """The connection is cut instead of an answer."""
 
 
+AnyProcess = TypeVar("AnyProcess", bound="RouterProcess")
 Serve = Callable[[Asked], Told | Awaitable[Told]]
 
 
@@ -125,39 +126,52 @@ class RouterProcess:
 
 
 @asynccontextmanager
+async def process(
+    folder: Path, module: str, payload: dict[str, Any], members: Members, kind: type[AnyProcess]
+) -> AsyncIterator[AnyProcess]:
+    """``main`` of a module of the router, once it listens or has ended."""
+    runner = Runner()
+    events: list[RuntimeEvent] = []
+    runner.listener = events.append
+    call = EntryCall(f"argosy.serve.router.{module}", "main", payload)
+    runner.launch(AttemptSpec(ATTEMPT, 1, call, str(folder), str(folder / f"{module}.{{rank}}.log")))
+    try:
+        await until(
+            lambda: any(isinstance(one, Reported | Ended) for one in events), f"the {module} to listen"
+        )
+        ports = [one.body["port"] for one in events if isinstance(one, Reported) and one.kind == "listening"]
+        started = kind(runner, events, ports[0] if ports else 0, members)
+        yield started
+        started.client.close()
+    finally:
+        await runner.close()
+
+
+@asynccontextmanager
+async def standing(folder: Path, serve: Serve) -> AsyncIterator[Members]:
+    """Members behind the socket ``gateway``."""
+    members = Members(serve)
+    server = await asyncio.start_unix_server(members.connected, folder / "gateway", limit=2**26)
+    try:
+        yield members
+    finally:
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+@asynccontextmanager
 async def router(
     folder: Path, serve: Serve, members: tuple[str, ...] = ("s.a", "s.b", "s.c"), **spec: Any
 ) -> AsyncIterator[RouterProcess]:
     """``spec`` is what else of RouterSpec is not as usual."""
-    standing = Members(serve)
-    socket = folder / "gateway"
-    server = await asyncio.start_unix_server(standing.connected, socket, limit=2**26)
-    runner = Runner()
-    events: list[RuntimeEvent] = []
-    runner.listener = events.append
-    payload = {
-        "service": "s",
-        "members": members,
-        "aggregate": "mean",
-        "socket": str(socket),
-        "authority": "r1.s",
-    }
-    call = EntryCall("argosy.serve.router.router", "main", {**payload, **spec})
-    runner.launch(AttemptSpec(ATTEMPT, 1, call, str(folder), str(folder / "router.{rank}.log")))
-    try:
-        await until(lambda: any(isinstance(one, Reported | Ended) for one in events), "the router to listen")
-        ports = [one.body["port"] for one in events if isinstance(one, Reported) and one.kind == "listening"]
-        process = RouterProcess(runner, events, ports[0] if ports else 0, standing)
-        yield process
-        process.client.close()
-    finally:
-        await runner.close()
-        server.close()
-        leftover = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in leftover:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+    async with standing(folder, serve) as behind:
+        payload = {"service": "s", "members": members, "aggregate": "mean", "authority": "r1.s"}
+        payload |= {"socket": str(folder / "gateway"), **spec}
+        async with process(folder, "router", payload, behind, RouterProcess) as started:
+            yield started
 
 
 def failure(process: RouterProcess) -> str:

@@ -15,15 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.api.views import ComparisonView
-from argosy.runtime.protocol import AttemptSpec, Ended, EntryCall, Reported, RuntimeEvent
+from argosy.runtime.protocol import Ended, Reported
 from argosy.serve.http.client import Response
 from argosy.serve.router.comparer import WAITING
 from argosy.serve.router.comparing import Compared, Tally, add, compare
 from argosy.serve.router.quorum import Failure, Outcome
 
 from ..harness import asynchronous, until  # noqa: TID252
-from ..process_runner import Runner  # noqa: TID252
-from .standin import ATTEMPT, Asked, Members, RouterProcess, Serve, Told
+from .standin import ATTEMPT, Asked, RouterProcess, Serve, Told, process, standing
 
 
 def rows(*values: list[float]) -> Response:
@@ -94,30 +93,11 @@ class ComparerProcess(RouterProcess):
 
 @asynccontextmanager
 async def comparer(folder: Path, serve: Serve) -> AsyncIterator[ComparerProcess]:
-    standing = Members(serve)
-    server = await asyncio.start_unix_server(standing.connected, folder / "gateway", limit=2**26)
-    runner = Runner()
-    events: list[RuntimeEvent] = []
-    runner.listener = events.append
-    payload = {
-        "service": "s",
-        "authorities": ("r1.s", "r2.s"),
-        "revisions": (1, 2),
-        "socket": str(folder / "gateway"),
-    }
-    call = EntryCall("argosy.serve.router.comparer", "main", payload)
-    runner.launch(AttemptSpec(ATTEMPT, 1, call, str(folder), str(folder / "comparer.{rank}.log")))
-    try:
-        await until(
-            lambda: any(isinstance(one, Reported | Ended) for one in events), "the comparer to listen"
-        )
-        port = next(one.body["port"] for one in events if isinstance(one, Reported))
-        process = ComparerProcess(runner, events, port, standing)
-        yield process
-        process.client.close()
-    finally:
-        await runner.close()
-        server.close()
+    async with standing(folder, serve) as behind:
+        sides = {"authorities": ("r1.s", "r2.s"), "revisions": (1, 2)}
+        payload = {"service": "s", "socket": str(folder / "gateway"), **sides}
+        async with process(folder, "comparer", payload, behind, ComparerProcess) as started:
+            yield started
 
 
 def by_revision(asked: Asked) -> Told:

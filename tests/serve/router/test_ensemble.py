@@ -238,6 +238,8 @@ async def test_a_users_function_sees_every_member_and_answers_what_it_likes(tmp_
     ("spec", "words"),
     [
         ({"aggregate": "median"}, "there is no aggregate 'median'"),
+        ({"sharding": {"rows": 0}}, "sharding by 0 rows"),
+        ({"sharding": {"tile": (28, 0)}}, "tiles of (28, 0)"),
         ({"aggregate": "function"}, "no function is given"),
         ({"aggregate": "weighted_mean"}, "0 weights are given for 3 members"),
         ({"aggregate": "weighted_mean", "ensemble": {"weights": (0, 0, 0)}}, "one of them above 0"),

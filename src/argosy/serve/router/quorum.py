@@ -51,11 +51,9 @@ def tell(answered: Mapping[str, object], missing: Mapping[str, str]) -> Headers:
 def settle(outcomes: Mapping[str, Outcome], quorum: int) -> Settled:
     """Who answered, when they are ``quorum`` (0: all) or more; else raises MemberFailed.
 
-    Raises Refused when a member blames the caller: that is told once, in the words of the first.
+    When they are fewer and one of them blames the caller, that is the reason, told once, in the words of the
+    first: raises Refused.
     """
-    for outcome in outcomes.values():
-        if isinstance(outcome, Response) and 400 <= outcome.status < 500 and outcome.status not in BUSY:
-            raise Refused(passed_on(outcome))
     answered = {
         member: outcome
         for member, outcome in outcomes.items()
@@ -63,9 +61,12 @@ def settle(outcomes: Mapping[str, Outcome], quorum: int) -> Settled:
     }
     missing = {member: why(outcome) for member, outcome in outcomes.items() if member not in answered}
     needed = min(quorum, len(outcomes)) or len(outcomes)
-    if len(answered) < needed:
-        raise _too_few(outcomes, missing, len(answered), quorum)
-    return Settled(answered, missing)
+    if len(answered) >= needed:
+        return Settled(answered, missing)
+    for outcome in outcomes.values():
+        if isinstance(outcome, Response) and 400 <= outcome.status < 500 and outcome.status not in BUSY:
+            raise Refused(passed_on(outcome))
+    raise _too_few(outcomes, missing, len(answered), quorum)
 
 
 def _too_few(

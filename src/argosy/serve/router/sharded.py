@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from argosy.errors import InvalidInput, TooLarge, Unavailable
+from argosy.errors import InvalidInput, InvalidRequest, TooLarge, Unavailable
+from argosy.flow.service_options import Sharding
 from argosy.serve.http.failures import MemberFailed
 from argosy.serve.http.server import JSON, Answer, Headers, Request, StreamedAnswer
 from argosy.serve.router import batches
@@ -37,6 +38,7 @@ class Sharded:
 
     def __init__(self, spec: RouterSpec, ensemble: Ensemble) -> None:
         assert spec.sharding is not None
+        _check(spec.sharding)
         self._spec = spec
         self._sharding = spec.sharding
         self._ensemble = ensemble
@@ -187,6 +189,15 @@ class Sharded:
             yield
         finally:
             self._under_way -= 1
+
+
+def _check(sharding: Sharding) -> None:
+    sizes = (sharding.rows, *(sharding.tile or ()))
+    if min(sizes) < 1 or sharding.retries < 0:
+        raise InvalidRequest(
+            f"sharding by {sharding.rows} rows, tiles of {sharding.tile} and {sharding.retries} retries can not be",
+            hint="give rows and tile sizes from 1, and retries from 0",
+        )
 
 
 class _Told:
