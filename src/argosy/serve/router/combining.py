@@ -82,11 +82,11 @@ def _array(function: str, value: Any, rows: int) -> Floats:
         array: Floats = np.asarray(value, np.float32)
     except (ValueError, TypeError) as error:
         raise FunctionFailed(function, f"it returned {_kind(value)}, expected numbers ({error})") from None
-    if not np.isfinite(array).all():
-        raise FunctionFailed(function, "it returned NaN or infinity, which is not a JSON number")
     if not array.ndim or len(array) != rows:
         found = f"shape {list(array.shape)}" if array.ndim else _kind(value)
         raise FunctionFailed(function, f"it returned {found}, expected {rows} rows, one for each instance")
+    if not np.isfinite(array).all():
+        raise FunctionFailed(function, "it returned NaN or infinity, which is not a JSON number")
     return array
 
 

@@ -195,7 +195,8 @@ def _check(sharding: Sharding) -> None:
     sizes = (sharding.rows, *(sharding.tile or ()))
     if min(sizes) < 1 or sharding.retries < 0:
         raise InvalidRequest(
-            f"sharding by {sharding.rows} rows, tiles of {sharding.tile} and {sharding.retries} retries can not be",
+            f"sharding by {sharding.rows} rows, tiles of {sharding.tile} and {sharding.retries} retries "
+            "can not be",
             hint="give rows and tile sizes from 1, and retries from 0",
         )
 
