@@ -47,6 +47,13 @@ class PartUnavailable(PartFailed):
     http_status = 503
 
 
+class CallerTooSlow(ArgosyError):
+    """The request came so slowly that it would keep its place from others."""
+
+    code = "caller_too_slow"
+    http_status = 408
+
+
 class StorageFull(Unavailable):
     """The answer does not fit on the disk."""
 

@@ -15,12 +15,16 @@ from argosy.errors import InvalidInput, TooLarge
 from argosy.flow.service_options import Sharding
 from argosy.serve.http.server import Request
 from argosy.serve.router import tiles
+from argosy.serve.router.failures import CallerTooSlow
 from argosy.serve.router.parts import Cutter, Part, Run, prefix
 from argosy.serve.router.splitting import SplitLimits, Splitter
 
 # A request up to this size may have its other keys in any place; all requests together hold this at most.
 HOLD_BYTES = 8 * 2**20
 HOLD_BYTES_IN_ALL = 64 * 2**20
+# How long a request may be waited for: at first, and the more the more of it has come.
+PATIENCE_SECONDS = 30.0
+SLOWEST_BYTES_A_SECOND = 16 * 2**10
 
 
 @dataclass
@@ -28,6 +32,11 @@ class Hold:
     """What all requests hold back together."""
 
     bytes: int = 0
+
+
+def patience(received: int) -> float:
+    """Seconds that a caller may have let the router wait in all, once so many bytes have come."""
+    return PATIENCE_SECONDS + received / SLOWEST_BYTES_A_SECOND
 
 
 class Reader:
@@ -84,8 +93,22 @@ class Reader:
         announced = self._request.header(b"content-length")
         received = int(announced) if announced is not None and announced.isdigit() else 0
         self._check_size(received)
-        received = 0
-        async for chunk in self._request.chunks():
+        received, waited = 0, 0.0
+        chunks, clock = aiter(self._request.chunks()), asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            try:
+                async with asyncio.timeout(patience(received) - waited):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                seconds = waited + clock() - started
+                raise CallerTooSlow(
+                    f"the request stopped at byte {received}, after {seconds:.0f} s of waiting",
+                    hint=f"send at least {SLOWEST_BYTES_A_SECOND} bytes a second",
+                ) from None
+            waited += clock() - started
             received += len(chunk)
             self._check_size(received)
             yield chunk

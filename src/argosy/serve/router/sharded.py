@@ -152,7 +152,12 @@ class Sharded:
             raise Refused(_translated(refused.answer, part)) from None
         except MemberFailed as error:
             kind = PartUnavailable if error.status == 503 else PartFailed
-            raise kind(what, error.message) from None
+            reason = (
+                error.reason
+                if self._ensemble.is_single
+                else f"member {error.context['member']!r}: {error.reason}"
+            )
+            raise kind(what, reason) from None
         return combined
 
     async def _document(self, request: Request) -> dict[str, Any]:
