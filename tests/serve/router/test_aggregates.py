@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from argosy.errors import InvalidInput
 from argosy.flow import node_rules
 from argosy.serve.http.client import Response
 from argosy.serve.http.failures import MemberFailed
@@ -125,5 +126,5 @@ def test_binary_tensors_of_a_member_are_read() -> None:
 
 def test_what_is_not_floating_point_can_not_be_merged() -> None:
     body = b'{"outputs":[{"name":"l","datatype":"BYTES","shape":[1],"data":["cat"]}]}'
-    with pytest.raises(MemberFailed, match="'l' is BYTES: only floating point merges"):
+    with pytest.raises(InvalidInput, match="'l' is BYTES, and only floating point can be merged"):
         read_v2("a", Response(200, body, {}))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from argosy.errors import ArgosyError
 from argosy.serve.http.client import Response
-from argosy.serve.http.failures import MemberFailed
 from argosy.serve.router.aggregate import Values
 from argosy.serve.router.quorum import Failure, Outcome, why
 from argosy.serve.router.tensors import Tensors, read_v1, read_v2
@@ -65,11 +65,11 @@ def compare(serving: Outcome, shadow: Outcome, *, is_v2: bool) -> Compared:
         return Compared(failure=why(shadow))
     try:
         expected = _read("the serving revision", serving, is_v2)
-    except MemberFailed:
+    except ArgosyError:
         return Compared()
     try:
         found = _read("the shadow", shadow, is_v2)
-    except MemberFailed as error:
+    except ArgosyError as error:
         return Compared(failure=error.message)
     return _compare(expected, found)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from argosy.errors import InvalidInput
 from argosy.serve.http.client import Response
 from argosy.serve.http.failures import MemberFailed
 from argosy.serve.router.aggregate import Floats, Values
@@ -47,7 +48,8 @@ def read_v1(member: str, body: bytes) -> Tensors:
 
 
 def read_v2(member: str, response: Response) -> Tensors:
-    """A member's tensors, in JSON or behind it. Raises MemberFailed, also for what is not floating point."""
+    """A member's tensors, in JSON or behind it. Raises MemberFailed; InvalidInput for what can not
+    be merged."""
     length = response.headers.get(b"inference-header-content-length")
     head = len(response.body) if length is None else int(length)
     document = _document(member, response.body[:head])
@@ -56,7 +58,10 @@ def read_v2(member: str, response: Response) -> Tensors:
         for output in document["outputs"]:
             name, datatype = output["name"], output["datatype"]
             if datatype not in NUMBERS:
-                raise MemberFailed(member, f"its output {name!r} is {datatype}: only floating point merges")
+                raise InvalidInput(
+                    f"output {name!r} is {datatype}, and only floating point can be merged",
+                    hint="name the outputs of floating point in 'outputs', and ask for no classification",
+                )
             size = output.get("parameters", {}).get("binary_data_size")
             if size is None:
                 data = np.asarray(output["data"], np.float64)
