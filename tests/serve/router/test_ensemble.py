@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from argosy.runtime.protocol import Ended
+from argosy.serve.http.client import RequestFailed
 
 from ..harness import asynchronous, until  # noqa: TID252
 from .standin import Asked, Hangup, Told, failure, router, source
@@ -182,6 +183,9 @@ def loops(members):
     while True:
         pass
 
+def freezes(members):
+    return sum(range(10 ** 13))
+
 def nothing(members):
     return None
 
@@ -219,6 +223,24 @@ async def test_a_function_that_fails_is_named_and_the_router_lives(
         assert response.status == 500
         assert words in json.loads(response.body)["error"]
         assert (await served.ask("GET", "/readyz")).status == 200
+
+
+@asynchronous
+async def test_a_function_that_freezes_the_interpreter_ends_the_process_which_is_replaced(
+    tmp_path: Path,
+) -> None:
+    options = {"function": source(tmp_path, FUNCTIONS, "freezes")}
+    sources = str(tmp_path / "sources")
+    async with router(
+        tmp_path, predicting, aggregate="function", ensemble=options, sources=sources
+    ) as served:
+        with pytest.raises(RequestFailed):
+            await served.predict(TWO)
+        ended = await until(
+            lambda: next((one for one in served.events if isinstance(one, Ended)), None), "the router to end"
+        )
+        assert ended.outcome.exit_code == 1
+        assert "mine.py" in (tmp_path / "router.0.log").read_text()
 
 
 @asynchronous

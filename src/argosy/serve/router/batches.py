@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from argosy.errors import InvalidInput
-from argosy.serve.http.failures import MemberFailed
+from argosy.serve.router.failures import PartFailed
 from argosy.serve.router.parts import Part
 
 _V2_EXAMPLE = 'send {"inputs": [{"name": ..., "shape": [n, ...], "datatype": "FP32", "data": [...]}]}'
@@ -32,12 +32,12 @@ def split_columns(document: Mapping[str, Any], rows: int) -> Iterator[Part]:
 
 
 def join_columns(part: Part, document: Mapping[str, Any], onto: dict[str, list[Any]]) -> None:
-    """Append a part's ``outputs`` (by name, or "" when it is one list). Raises MemberFailed."""
+    """Append a part's ``outputs`` (by name, or "" when it is one list). Raises PartFailed."""
     outputs = document.get("outputs")
     named = outputs if isinstance(outputs, dict) else {"": outputs}
     for name, values in named.items():
         if not isinstance(values, list) or len(values) != part.count:
-            raise MemberFailed(part.what, f"its output {name!r} has not one entry for each instance")
+            raise PartFailed(part.what, f"the shard's output {name!r} has not one entry for each instance")
         onto.setdefault(name, []).extend(values)
 
 
@@ -54,11 +54,13 @@ def split_v2(document: Mapping[str, Any], rows: int) -> Iterator[Part]:
 
 
 def join_v2(part: Part, document: Mapping[str, Any], onto: dict[str, dict[str, Any]]) -> None:
-    """Append a part's outputs, by name. Raises MemberFailed."""
+    """Append a part's outputs, by name. Raises PartFailed."""
     for output in document.get("outputs") or ():
         shape, data = output.get("shape"), output.get("data")
         if not isinstance(data, list) or not shape or shape[0] != part.count:
-            raise MemberFailed(part.what, f"its output {output.get('name')!r} is not one for each instance")
+            raise PartFailed(
+                part.what, f"the shard's output {output.get('name')!r} is not one for each instance"
+            )
         known = onto.setdefault(output["name"], {**output, "shape": [0, *shape[1:]], "data": []})
         known["shape"][0] += shape[0]
         known["data"].extend(data)

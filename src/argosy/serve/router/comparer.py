@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ WAITING_BYTES = 64 * 2**20
 COMPARING = 4
 ANSWER_SECONDS = 30.0
 REPORT_SECONDS = 1.0
+CLOSING_SECONDS = 10.0
 _PREDICTIONS = (":predict", "/infer")
 
 
@@ -64,8 +66,9 @@ class Comparer:
         return Answer(202, b'{"compared":"later"}')
 
     async def close(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await asyncio.gather(*self._tasks)
         if self._next_report is not None:
             self._next_report.cancel()
         self._report()

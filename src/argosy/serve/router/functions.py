@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,11 @@ from argosy.serve.router.failures import FunctionFailed
 CALL_SECONDS = 10.0
 # Calls under way at once, those included that were given up and have not ended yet.
 CALLS = 4
+
+
+# Compiled code that keeps the interpreter to itself can not be given up: after this much more the process
+# ends, and another takes its place.
+FROZEN_SECONDS = 5.0
 
 
 class _GivenUp(BaseException):
@@ -47,14 +54,16 @@ class UserFunction:
                 f"function {self.name} is busy: {CALLS} calls are under way and none ends",
                 hint="mend what makes the function hang, and deploy again",
             ) from None
-        call = _Call(self, arguments)
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await call.outcome
-        except TimeoutError:
-            raise FunctionFailed(self.name, f"it did not return within {self._seconds:g} s") from None
-        finally:
-            call.give_up()
+        # Before the call begins: it may be the last that this thread does.
+        with _last_resort(self._seconds + FROZEN_SECONDS):
+            call = _Call(self, arguments)
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await call.outcome
+            except TimeoutError:
+                raise FunctionFailed(self.name, f"it did not return within {self._seconds:g} s") from None
+            finally:
+                call.give_up()
 
     def run(self, arguments: tuple[Any, ...]) -> Any:
         """In the thread. Raises FunctionFailed for whatever the function raises."""
@@ -77,6 +86,23 @@ class UserFunction:
             if path.is_relative_to(self._root):
                 place = f", at {path.relative_to(self._root)}:{frame.lineno}"
         return place
+
+
+_guarded = 0
+
+
+@contextlib.contextmanager
+def _last_resort(seconds: float) -> Iterator[None]:
+    """End the process, with all its stacks in the log, if this does not end: no Python code runs for that."""
+    global _guarded
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    _guarded += 1
+    try:
+        yield
+    finally:
+        _guarded -= 1
+        if not _guarded:
+            faulthandler.cancel_dump_traceback_later()
 
 
 class _Call:
