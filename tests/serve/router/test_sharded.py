@@ -87,6 +87,19 @@ async def test_parts_that_fail_are_sent_again_until_they_are_answered(tmp_path: 
         response = await served.predict(numbers(100))
         assert predictions(response.body) == [[2 * one] for one in range(100)]
         assert sorted(tried.values()) == [1] * 7 + [3] * 3
+        assert (await served.predict(b"{")).status == 400
+        text = (await served.ask("GET", "/metrics")).body.decode()
+        named = 'model_name="s",model_version="1"'
+        for line in (
+            f'argosy_requests_total{{{named},status="200"}} 1.0',
+            f'argosy_requests_total{{{named},status="400"}} 1.0',
+            f"argosy_in_flight_requests{{{named}}} 0.0",
+            f'argosy_router_sub_requests_total{{member="s.m",{named},outcome="200"}} 10.0',
+            f'argosy_router_sub_requests_total{{member="s.m",{named},outcome="429"}} 2.0',
+            f'argosy_router_sub_requests_total{{member="s.m",{named},outcome="503"}} 2.0',
+            f'argosy_router_sub_requests_total{{member="s.m",{named},outcome="unreachable"}} 2.0',
+        ):
+            assert line in text, text
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from argosy.serve.http.client import Client, RequestFailed
 from argosy.serve.http.server import JSON, Headers, Request
@@ -27,38 +28,35 @@ def trace_of(request: Request) -> Headers:
 class Members:
     """All members get the same question, each under its own name, and ``member_seconds`` for every try."""
 
-    def __init__(self, spec: RouterSpec) -> None:
-        self.names = spec.members
+    def __init__(self, spec: RouterSpec, tried: Callable[[str, Outcome], None]) -> None:
+        """``tried`` hears of every prediction that was asked of a member, by its name."""
+        self._tried = tried
+        self._names = spec.members
         self._seconds = spec.ensemble.member_seconds
         self._client = Client(spec.socket, spec.authority)
 
     async def post(self, path: MemberPath, body: bytes, headers: Headers, retries: int) -> dict[str, Outcome]:
         """The last outcome of each, in the order of the members."""
-        return await self._ask_all("POST", path, body, (*JSON, *headers), retries)
+        return await self._each(lambda name: self._post(name, path(name), body, (*JSON, *headers), retries))
 
-    async def get(self, path: MemberPath, headers: Headers = ()) -> dict[str, Outcome]:
-        return await self._ask_all("GET", path, b"", headers, 0)
+    async def get(self, path: MemberPath) -> dict[str, Outcome]:
+        return await self._each(lambda name: self._try("GET", path(name), b"", ()))
 
     def close(self) -> None:
         self._client.close()
 
-    async def _ask_all(
-        self, method: str, path: MemberPath, body: bytes, headers: Headers, retries: int
-    ) -> dict[str, Outcome]:
-        if len(self.names) == 1:
-            name = self.names[0]
-            return {name: await self._ask(method, path(name), body, headers, retries)}
+    async def _each(self, ask: Callable[[str], Coroutine[Any, Any, Outcome]]) -> dict[str, Outcome]:
+        if len(self._names) == 1:
+            return {self._names[0]: await ask(self._names[0])}
         async with asyncio.TaskGroup() as group:
-            tasks = {
-                name: group.create_task(self._ask(method, path(name), body, headers, retries))
-                for name in self.names
-            }
+            tasks = {name: group.create_task(ask(name)) for name in self._names}
         return {name: task.result() for name, task in tasks.items()}
 
-    async def _ask(self, method: str, path: str, body: bytes, headers: Headers, retries: int) -> Outcome:
+    async def _post(self, name: str, path: str, body: bytes, headers: Headers, retries: int) -> Outcome:
         tries = retrying.Tries(retries)
         while True:
-            outcome = await self._try(method, path, body, headers)
+            outcome = await self._try("POST", path, body, headers)
+            self._tried(name, outcome)
             tries, decision = retrying.decide(tries, outcome, random.random())
             if isinstance(decision, retrying.Enough):
                 return outcome
