@@ -61,6 +61,28 @@ async def test_fifty_thousand_instances_need_no_more_memory_than_the_window(tmp_
         assert served.members.most_under_way <= 16
 
 
+@pytest.mark.parametrize(("tile", "status"), [(None, b"200"), ((2, 3), b"400")])
+@asynchronous
+async def test_very_many_very_small_instances_need_no_more_either(
+    tmp_path: Path, tile: tuple[int, int] | None, status: bytes
+) -> None:
+    def serve(asked: Asked) -> Told:
+        if asked.method == "GET":
+            return Told(200, {"inputs": [{"shape": [-1, 2, 3, 1]}]})
+        count = asked.body.count(b",") + 1
+        return Told(200, b'{"predictions":[' + b"0," * (count - 1) + b"0]}")
+
+    async with router(tmp_path, serve, ONE, sharding={"rows": 4096, "tile": tile}) as served:
+        await served.predict({"instances": [1]})
+        before = served.peak_bytes
+        reader, writer = await stream(served, 100, b"1," * 10_000, b"2]}")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 " + status)
+        writer.close()
+        grown = served.peak_bytes - before
+        assert grown < 40 * 2**20, grown
+
+
 @asynchronous
 async def test_large_requests_at_the_same_time_share_one_bound(tmp_path: Path) -> None:
     piece = (json.dumps({"b64": "A" * 20_000}) + ",").encode() * 20

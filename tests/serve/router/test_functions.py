@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,16 @@ class Steps:
 
 number = 3
 """
+
+
+@pytest.fixture(autouse=True)
+def imports() -> Iterator[None]:
+    """What a test imports is gone after it."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
 
 
 def stored(folder: Path, number: int) -> FunctionReference:

@@ -122,6 +122,8 @@ def test_a_damaged_request_is_refused_or_read_as_json_reads_it(
         (b'{"a": 1, }', "'}' where a key in double quotes was expected"),
         (b'{"a": }', "'}' where a value was expected"),
         (b'{"a": 1] ', "malformed JSON"),
+        (b'{"instances": [1, ' + b"[" * 99999 + b"]" * 99999 + b"]}", "malformed JSON in instances[1]"),
+        (b'{"' + b'\\"' * 999 + b'": 1}', "a key of more than 1024 bytes"),
     ],
 )
 @pytest.mark.parametrize("size", [1, 1000])
@@ -144,6 +146,12 @@ def test_other_keys_together_are_limited() -> None:
     with pytest.raises(TooLarge) as caught:
         splitter.feed(b'{"a": "' + b"x" * 600 + b'", "b": "' + b"x" * 600)
     assert "'b' (with what is before it)" in caught.value.message
+
+
+def test_very_many_keys_are_limited_too() -> None:
+    splitter = Splitter(SplitLimits(other_bytes=10_000))
+    with pytest.raises(TooLarge):
+        splitter.feed(b"{" + b"".join(b'"%d":1,' % number for number in range(100)))
 
 
 def test_white_space_is_not_kept() -> None:

@@ -94,7 +94,7 @@ class Cutter:
         """What is kept yet."""
         if not self._kept:
             return []
-        run = Run(self._first, tuple(self._kept), self._size)
+        run = Run(self._first, len(self._kept), b",".join(self._kept))
         self._first += len(self._kept)
         self._kept, self._size = [], 0
         return [run]
@@ -102,16 +102,22 @@ class Cutter:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Instances in a row, as the caller wrote them."""
+    """Instances in a row, as the caller wrote them, with commas between.
+
+    Joined: a million small objects would take far more memory than they say.
+    """
 
     first: int
-    instances: tuple[bytes, ...]
-    size: int
+    count: int
+    text: bytes
+
+    @property
+    def size(self) -> int:
+        """The memory it takes, nearly."""
+        return len(self.text) + 256
 
     def part(self, prefix: bytes) -> Part:
-        count = len(self.instances)
-        body = b"".join((prefix, b",".join(self.instances), b"]}"))
-        return Part(self.first, count, body)
+        return Part(self.first, self.count, b"".join((prefix, self.text, b"]}")))
 
 
 def prefix(others: Mapping[str, bytes]) -> bytes:

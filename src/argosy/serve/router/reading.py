@@ -22,6 +22,8 @@ from argosy.serve.router.splitting import SplitLimits, Splitter
 # A request up to this size may have its other keys in any place; all requests together hold this at most.
 HOLD_BYTES = 8 * 2**20
 HOLD_BYTES_IN_ALL = 64 * 2**20
+# Looked at together: of the smallest instances, these bytes make thirty thousand objects.
+FEED_BYTES = 64 * 2**10
 # How long a request may be waited for: at first, and the more the more of it has come.
 PATIENCE_SECONDS = 30.0
 SLOWEST_BYTES_A_SECOND = 16 * 2**10
@@ -77,11 +79,12 @@ class Reader:
     async def _runs(self) -> AsyncGenerator[Run, None]:
         try:
             async for chunk in self._chunks():
-                for instance in self._splitter.feed(chunk):
-                    for run in self._cutter.add(instance):
-                        for ready in self._ready(run):
-                            yield ready
-                self._check_keys()
+                for at in range(0, len(chunk), FEED_BYTES):
+                    for instance in self._splitter.feed(chunk[at : at + FEED_BYTES]):
+                        for run in self._cutter.add(instance):
+                            for ready in self._ready(run):
+                                yield ready
+                    self._check_keys()
             self._splitter.finish()
             self._check_instances()
             for run in (*self._held_back(), *self._cutter.rest()):
@@ -189,7 +192,7 @@ class TileReader(Reader):
 
     async def _parts_of(self, run: Run) -> AsyncGenerator[Part, None]:
         async with self._decoding:
-            pixels = await asyncio.to_thread(tiles.decode, run.instances[0], run.first, self._channels)
+            pixels = await asyncio.to_thread(tiles.decode, run.text, run.first, self._channels)
             for part in tiles.parts(pixels, run.first, self._tile, self._rows, self._prefix):
                 yield part
 

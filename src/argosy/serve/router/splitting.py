@@ -13,6 +13,7 @@ from argosy.errors import InvalidInput, TooLarge
 from argosy.serve.router.scanning import COMMA, Scanner
 
 INSTANCES = "instances"
+KEY_BYTES = 1024
 _EXAMPLE = 'send {"instances": [{"b64": "<base64 of a PNG or JPEG file>"}]}'
 _SPACES = b" \t\n\r"
 _SPACE = re.compile(rb"[ \t\n\r]*")
@@ -50,6 +51,7 @@ class Splitter:
         self._begin = 0
         self._key = ""
         self._found: list[tuple[int, bytes]] = []
+        self._other_bytes = 0
         self._state: Callable[[], bool] = self._before_object
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -98,13 +100,14 @@ class Splitter:
 
     def _key_end(self) -> int:
         at = self._scanner.at
-        while (quote := self._buffer.find(b'"', at + 1)) >= 0:
+        most = self._scanner.at + KEY_BYTES
+        while (quote := self._buffer.find(b'"', at + 1, most)) >= 0:
             before = bytes(self._buffer[self._scanner.at + 1 : quote])
             if not (len(before) - len(before.rstrip(b"\\"))) % 2:
                 return quote + 1
             at = quote
-        if len(self._buffer) - self._scanner.at > 1024:
-            raise self._malformed("a key of more than 1024 bytes", self._scanner.at)
+        if len(self._buffer) >= most:
+            raise self._malformed(f"a key of more than {KEY_BYTES} bytes", self._scanner.at)
         return -1
 
     def _decoded_key(self, raw: bytes) -> str:
@@ -144,6 +147,9 @@ class Splitter:
         start, raw = self._taken(end)
         self._check([(start, raw)])
         self.others[self._key] = raw
+        # What an entry costs beside its bytes counts too: there may be very many.
+        self._other_bytes += len(self._key) + len(raw) + 256
+        self._check_size(0, in_instances=False)
         self._drop_what_is_ahead(end)
         self._state = self._after_value
         return True
@@ -219,18 +225,18 @@ class Splitter:
             assert spaces is not None
             keep = spaces.end()
             held = len(self._buffer) - keep
-            self._check_size(held, in_instances)
+            self._check_size(held, in_instances=in_instances)
         del self._buffer[:keep]
         self._offset += keep
         self._scanner.at -= keep
         self._scanner.grown()
         self._begin = 0
 
-    def _check_size(self, held: int, in_instances: bool) -> None:
+    def _check_size(self, held: int, *, in_instances: bool) -> None:
         if in_instances:
             limit, what = self._limits.instance_bytes, f"instances[{self.count + len(self._found)}]"
         else:
-            held += sum(map(len, self.others.values()))
+            held += self._other_bytes
             limit, what = self._limits.other_bytes, f"{self._key[:80]!r} (with what is before it)"
         if held > limit:
             raise TooLarge(
@@ -245,7 +251,7 @@ class Splitter:
             _RAWS.decode(text)
             if not text.isascii():
                 text.decode()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             for position, (start, raw) in enumerate(found):
                 self._check_one(self.count + position, start, raw)
 
@@ -258,6 +264,8 @@ class Splitter:
             offset, reason = start + len(error.doc[: error.pos].encode()), error.msg
         except msgspec.DecodeError as error:
             offset, reason = start, str(error)
+        except RecursionError:
+            offset, reason = start, "too deeply nested"
         else:
             return
         raise InvalidInput(f"malformed JSON {what}, at byte {offset}: {reason}", hint=_EXAMPLE)
