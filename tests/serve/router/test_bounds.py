@@ -112,7 +112,7 @@ async def test_a_fault_is_answered_while_the_caller_is_still_sending(tmp_path: P
         writer.write(b'{"instances":[' + (json.dumps("A" * 10**6).encode() + b",") * 14)
         answer = await reader.readuntil(b"}")
         assert answer.startswith(b"HTTP/1.1 400")
-        assert b"instances[0] is wrong" in answer
+        assert re.search(rb"instances\[\d+\] is wrong", answer)
         writer.close()
 
 
@@ -181,9 +181,12 @@ async def test_a_caller_that_leaves_in_mid_upload_frees_everything(tmp_path: Pat
 async def test_callers_that_leave_give_back_their_shares_of_the_window(tmp_path: Path) -> None:
     waits = asyncio.Event()
 
+    def zeros(asked: Asked) -> Told:
+        return Told(200, {"predictions": [0] * len(asked.json["instances"])})
+
     async def serve(asked: Asked) -> Told:
         await waits.wait()
-        return doubling(asked)
+        return zeros(asked)
 
     async with router(tmp_path, serve, ONE, sharding={"rows": 1}) as served:
         big = json.dumps({"b64": "A" * 800_000}).encode() + b","
@@ -196,7 +199,7 @@ async def test_callers_that_leave_give_back_their_shares_of_the_window(tmp_path:
             expected = 10 * number
             await until(lambda: served.members.under_way >= expected, "the sub-requests")  # noqa: B023
             writer.close()
-        served.members.serve = doubling
+        served.members.serve = zeros
         response = await served.predict(numbers(100))
         assert response.status == 200
         waits.set()
