@@ -15,7 +15,7 @@ from argosy.flow.types import ANY, ARTIFACT_NAMES, ListOf, Plain, Type, parse_ty
 from argosy.units import format_memory
 
 OUTPUTS = frozenset({"json", *ARTIFACT_NAMES})
-AGGREGATES = ("mean",)
+AGGREGATES = ("mean", "weighted_mean", "majority_vote", "function")
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _MODELS = ListOf(Plain("model"))
 

@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.flow.service_options import Batching, Ensemble, Sharding
 
-AGGREGATES = ("mean",)
+AGGREGATES = ("mean", "weighted_mean", "majority_vote", "function")
 
 # A model server exits with this when its model took longer than ``inference_seconds``.
 INFERENCE_OVERDUE = 124

@@ -47,6 +47,7 @@ class MemberFailed(ArgosyError):
             hint="`argosy services` shows the state of every replica",
             context={"member": member},
         )
+        self.reason = reason
         self.status = 503 if unavailable else 502
 
 

@@ -1,48 +1,55 @@
-"""Merging what the members of an ensemble answered."""
+"""Merging what the members of an ensemble answered: pure functions over arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from argosy.serve.http.failures import MemberFailed
+Values = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
-Predictions = NDArray[np.float64]
-Merge = Callable[[Sequence[Predictions]], NDArray[np.floating]]
-
-
-def mean(members: Sequence[Predictions]) -> NDArray[np.float32]:
-    """The average of the members' probabilities, float32[instances, classes]."""
-    result: NDArray[np.float32] = np.mean(np.stack(members), axis=0).astype(np.float32)
-    return result
+# float64[members, ...] and float64[members] to float32[...].
+Merge = Callable[[Values, Values], Floats]
 
 
-# The keys are :data:`argosy.serve.specs.AGGREGATES`.
-MERGES: Mapping[str, Merge] = {"mean": mean}
+def mean(members: Values, weights: Values) -> Floats:
+    """The average of the members' numbers; ``weights`` are not looked at."""
+    return np.asarray(members.mean(axis=0), np.float32)
 
 
-def aggregate(merge: Merge, answers: Mapping[str, bytes]) -> bytes:
-    """One KServe V1 answer of the members' answers, by member name. Raises MemberFailed."""
-    members = {name: predictions(name, body) for name, body in answers.items()}
-    (first, expected), *others = ((name, array.shape) for name, array in members.items())
-    for name, shape in others:
-        if shape != expected:
-            raise MemberFailed(
-                name, f"it answered shape {list(shape)} where member {first!r} answered {list(expected)}"
-            )
-    merged = merge(tuple(members.values()))
-    return orjson.dumps({"predictions": merged}, option=orjson.OPT_SERIALIZE_NUMPY)
+def weighted_mean(members: Values, weights: Values) -> Floats:
+    """The average by ``weights``, of which only the proportions count."""
+    # Divided by the largest first: neither tiny nor huge weights lose their proportions in the sum.
+    shares = weights / weights.max()
+    return np.asarray(np.tensordot(shares / shares.sum(), members, axes=1), np.float32)
 
 
-def predictions(name: str, body: bytes) -> Predictions:
-    """float64[instances, classes] of a member's answer. Raises MemberFailed."""
-    try:
-        array = np.asarray(orjson.loads(body)["predictions"], dtype=np.float64)
-    except (ValueError, KeyError, TypeError) as error:
-        raise MemberFailed(name, f"its answer holds no predictions ({error!r})") from None
-    if array.ndim != 2:
-        raise MemberFailed(name, f"it answered shape {list(array.shape)}, expected [instances, classes]")
-    return array
+def majority_vote(members: Values, weights: Values) -> Floats:
+    """Each class's share of the votes, float32[..., classes]: every member votes for its best class.
+
+    The best class of the answer is the winner: where classes tie for the most votes, the one with the highest
+    mean probability keeps its share, and the others are one unit in the last place lower. A member votes for
+    the first of its equals, and not at all where it has no number. The order of members plays no part.
+    """
+    votes = _votes(members)
+    # Sorted, so that the sum is the same whatever the order of the members.
+    means = np.sort(np.nan_to_num(members, nan=0.0), axis=0).mean(axis=0)
+    most = votes.max(axis=-1, keepdims=True)
+    tied = votes == most
+    winner = np.where(tied, means, -np.inf).argmax(axis=-1)[..., np.newaxis]
+    loses = tied & (np.arange(votes.shape[-1]) != winner)
+    shares = np.asarray(votes / len(members), np.float32)
+    return np.where(loses, np.nextafter(shares, np.float32(-1)), shares)
+
+
+def _votes(members: Values) -> Values:
+    best = np.nan_to_num(members, nan=-np.inf).argmax(axis=-1)[..., np.newaxis]
+    there = ~np.isnan(members).all(axis=-1, keepdims=True)
+    chosen = (np.arange(members.shape[-1]) == best) & there
+    return np.asarray(chosen.sum(axis=0), np.float64)
+
+
+# With "function", which is a user's, these are :data:`argosy.serve.specs.AGGREGATES`.
+MERGES: Mapping[str, Merge] = {"mean": mean, "weighted_mean": weighted_mean, "majority_vote": majority_vote}
