@@ -19,19 +19,37 @@ if TYPE_CHECKING:
         step,
         workflow,
     )
+    from argosy.flow.service_options import (
+        Access,
+        Balancing,
+        Batching,
+        Ensemble,
+        Release,
+        Scaling,
+        Sharding,
+        TierLimit,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Access": "argosy.flow.service_options",
     "ArgosyError": "argosy.errors",
+    "Balancing": "argosy.flow.service_options",
+    "Batching": "argosy.flow.service_options",
     "Dataset": "argosy.artifacts.handles",
     "Endpoint": "argosy.flow",
+    "Ensemble": "argosy.flow.service_options",
     "FileTree": "argosy.artifacts.handles",
     "Gang": "argosy.flow",
     "Memoize": "argosy.flow",
     "Model": "argosy.artifacts.handles",
+    "Release": "argosy.flow.service_options",
     "Resources": "argosy.flow",
     "Retry": "argosy.flow",
+    "Scaling": "argosy.flow.service_options",
+    "Sharding": "argosy.flow.service_options",
+    "TierLimit": "argosy.flow.service_options",
     "arriving": "argosy.flow",
     "serve": "argosy.flow",
     "step": "argosy.flow",
@@ -39,15 +57,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "Access",
     "ArgosyError",
+    "Balancing",
+    "Batching",
     "Dataset",
     "Endpoint",
+    "Ensemble",
     "FileTree",
     "Gang",
     "Memoize",
     "Model",
+    "Release",
     "Resources",
     "Retry",
+    "Scaling",
+    "Sharding",
+    "TierLimit",
     "__version__",
     "arriving",
     "serve",
