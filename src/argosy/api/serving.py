@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from argosy.api.views import ServiceView
 from argosy.flow.service_options import ServiceOptions
@@ -15,9 +16,10 @@ class ServeRequest:
     A model is an absolute path (model directory, folder of numbered versions, SavedModel, ``.keras``,
     ``.onnx``) or ``artifact:`` and the beginning of a model artifact's digest. ``sources`` holds the code of
     user's functions by snapshot digest, relative path → text. ``labels`` are the names of the classes, in
-    order, where the model does not say them. ``watch`` deploys newer versions in a folder of versions as they
-    come; None watches wherever there is such a folder. With ``detach`` the answer ends once the models are
-    stored and their deployment has begun.
+    order, where the model does not say them; ``preprocessing``, as in ``preprocessing.json``, says how an
+    image becomes its input. ``watch`` deploys newer versions in a folder of versions as they come; None
+    watches wherever there is such a folder. With ``detach`` the answer ends once the models are stored and
+    their deployment has begun.
     """
 
     name: str
@@ -27,6 +29,7 @@ class ServeRequest:
     options: ServiceOptions = field(default_factory=ServiceOptions)
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
     watch: bool | None = None
     detach: bool = False
     user: str = ""

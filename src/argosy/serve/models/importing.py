@@ -1,4 +1,4 @@
-"""Models from outside as model directories: what a path holds, and the entry of the process that imports it."""
+"""Models from outside: what a path holds, and the entry of the process that imports it."""
 
 from __future__ import annotations
 
