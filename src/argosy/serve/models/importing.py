@@ -4,37 +4,63 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from argosy.errors import InvalidInput, NotFound
+import msgspec
+
+from argosy.errors import InvalidInput
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """What a path holds; ``versions`` are the numbers of the complete ones in a folder of versions."""
+class ModelVersion(msgspec.Struct, frozen=True):
+    """``number`` is 0 where the model has no versions."""
 
+    number: int
+    path: str
     kind: str
-    versions: tuple[int, ...] = ()
+    fingerprint: str
 
 
-def inspect(path: Path) -> ModelSource:
-    """What kind of model is at ``path``. Light. Raises NotFound, InvalidInput."""
-    if not path.exists():
-        raise NotFound(f"there is no {path}", hint="name a model directory, or a .onnx or .keras file")
-    if path.suffix == ".onnx":
-        return ModelSource("onnx")
+class RefusedVersion(msgspec.Struct, frozen=True):
+    """A version that does not count, and why."""
+
+    number: int
+    path: str
+    reason: str
+    changing: bool = False
+
+
+class ModelSource(msgspec.Struct, frozen=True):
+    """``versions`` are those that can be imported, the newest last; there is at least one."""
+
+    path: str
+    kind: str
+    versions: tuple[ModelVersion, ...]
+    refused: tuple[RefusedVersion, ...] = ()
+
+
+def inspect(path: Path, *, patience_seconds: float = 3.0) -> ModelSource:
+    """What kind of model is at ``path``. Light. Raises InvalidInput."""
+    if path.suffix == ".onnx" and path.is_file():
+        return ModelSource(str(path), "onnx", (_version(0, path, "onnx"),))
     if (path / "model.onnx").is_file():
-        return ModelSource("argosy")
-    versions = tuple(sorted(int(one.name) for one in _numbered(path) if (one / "model.onnx").is_file()))
-    if versions:
-        return ModelSource("versions", versions)
-    raise InvalidInput(f"{path} holds no model", hint="name a model directory, or a .onnx or .keras file")
+        return ModelSource(str(path), "argosy", (_version(0, path, "argosy"),))
+    numbered = [one for one in path.iterdir() if one.name.isdigit()] if path.is_dir() else []
+    numbered.sort(key=lambda one: int(one.name))
+    whole = [one for one in numbered if (one / "model.onnx").is_file()]
+    if not whole:
+        raise InvalidInput(f"{path} holds no model", hint="name a model directory, or an .onnx file")
+    refused = [
+        RefusedVersion(int(one.name), str(one), "it has no model.onnx") for one in numbered if one not in whole
+    ]
+    versions = tuple(_version(int(one.name), one, "argosy") for one in whole)
+    return ModelSource(str(path), "versions", versions, tuple(refused))
 
 
-def _numbered(path: Path) -> list[Path]:
-    return [one for one in path.iterdir() if one.name.isdigit()] if path.is_dir() else []
+def _version(number: int, path: Path, kind: str) -> ModelVersion:
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return ModelVersion(number, str(path), kind, repr(states))
 
 
 def main(payload: dict[str, Any]) -> None:
