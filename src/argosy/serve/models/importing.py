@@ -50,9 +50,8 @@ def inspect(path: Path, *, patience_seconds: float = 3.0) -> ModelSource:
     whole = [one for one in numbered if (one / "model.onnx").is_file()]
     if not whole:
         raise InvalidInput(f"{path} holds no model", hint="name a model directory, or an .onnx file")
-    refused = [
-        RefusedVersion(int(one.name), str(one), "it has no model.onnx") for one in numbered if one not in whole
-    ]
+    bad = [one for one in numbered if one not in whole]
+    refused = [RefusedVersion(int(one.name), str(one), "it has no model.onnx") for one in bad]
     versions = tuple(_version(int(one.name), one, "argosy") for one in whole)
     return ModelSource(str(path), "versions", versions, tuple(refused))
 
