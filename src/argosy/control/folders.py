@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.control.importing import Described, ModelFiles, look_at, write_whole
+from argosy.control.importing import Described, ModelFiles, write_whole
 from argosy.errors import ArgosyError
 from argosy.flow.service_options import ServiceOptions
+from argosy.serve.models.importing import inspect
 
 _LOG = logging.getLogger(__name__)
 # Files have no news service that works on every disk.
@@ -33,35 +34,36 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The newest version of a folder, and a text that changes with any of its files."""
+class Look:
+    """What a look at a folder found: the newest ``version`` that counts, a ``fingerprint`` that changes with
+    any of its files, and of the newest version that can not be served the number and the reason."""
 
-    version: int
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What is known of versions above the one deployed: ``last`` was seen at the last look, ``failed`` could
-    not be deployed, for this ``reason``."""
-
-    last: Seen | None = None
-    failed: Seen | None = None
+    version: int = 0
+    fingerprint: str = ""
+    refused: int = 0
     reason: str = ""
 
 
-def decide(candidate: Candidate, deployed: int, seen: Seen | None) -> tuple[Candidate, bool]:
-    """What is known after another look, and whether the version seen is to be deployed now.
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the newest version is not deployed: its ``fingerprint``, where it was tried, and the ``reason``."""
 
-    Whoever writes a version takes time: it is deployed when two looks have seen the same of it. One that
-    failed is tried again only when its files have changed or a newer one is there.
+    fingerprint: str = ""
+    reason: str = ""
+
+
+def decide(trouble: Trouble, deployed: int, look: Look) -> tuple[Trouble, bool]:
+    """What is wrong after another look, and whether the version seen is to be deployed now.
+
+    A version that failed is tried again only when its files have changed or a newer one is there. One that
+    can not be served is told of, unless a newer one can.
     """
-    if seen is None or seen.version <= deployed:
-        return Candidate(), False
-    known = replace(candidate, last=seen)
-    if seen == candidate.failed:
-        return known, False
-    return known, seen == candidate.last
+    if look.version > deployed:
+        known = trouble.fingerprint == look.fingerprint
+        return (trouble, False) if known else (Trouble(), True)
+    if look.refused > deployed:
+        return Trouble(reason=f"version {look.refused} is not deployed: {look.reason}"), False
+    return Trouble(), False
 
 
 Deploy = Callable[[Watch, ModelFiles], Awaitable[None]]
@@ -70,7 +72,7 @@ Deploy = Callable[[Watch, ModelFiles], Awaitable[None]]
 @dataclass(slots=True)
 class _Watched:
     watch: Watch
-    candidate: Candidate = field(default_factory=Candidate)
+    trouble: Trouble = field(default_factory=Trouble)
 
 
 class FolderWatcher:
@@ -116,7 +118,7 @@ class FolderWatcher:
     def fault(self, service: str) -> str:
         """Why the newest version of a service's folder was not deployed, or nothing."""
         watched = self._watched.get(service)
-        return watched.candidate.reason if watched else ""
+        return watched.trouble.reason if watched else ""
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -144,32 +146,36 @@ class FolderWatcher:
                     _LOG.exception("folder %s could not be looked at", watched.watch.folder)
 
     async def _look_at(self, watched: _Watched) -> None:
-        folder = Path(watched.watch.folder)
-        source, seen = await asyncio.to_thread(_see, folder)
-        watched.candidate, is_due = decide(watched.candidate, watched.watch.version, seen)
-        if not is_due or seen is None or source is None:
+        watch, folder = watched.watch, Path(watched.watch.folder)
+        source, look = await asyncio.to_thread(_see, folder)
+        watched.trouble, is_due = decide(watched.trouble, watch.version, look)
+        if not is_due or source is None:
             return
         try:
-            await self._deploy(watched.watch, source)
+            await self._deploy(watch, source)
         except ArgosyError as error:
-            reason = f"version {seen.version} in {folder} was not deployed: {error.message}"
-            _LOG.warning("service %s: %s", watched.watch.service, reason)
-            watched.candidate = Candidate(seen, seen, reason)
+            reason = f"version {look.version} is not deployed: {error.message}"
+            _LOG.warning("service %s: %s", watch.service, reason)
+            watched.trouble = Trouble(look.fingerprint, reason)
             return
-        watched.candidate = Candidate()
-        if self._watched.get(watched.watch.service) is watched:
-            watched.watch = msgspec.structs.replace(watched.watch, version=seen.version)
+        if self._watched.get(watch.service) is watched:
+            watched.watch = msgspec.structs.replace(watch, version=look.version)
             self._save()
 
 
-def _see(folder: Path) -> tuple[ModelFiles | None, Seen | None]:
-    """The newest version in a folder; None while there is none."""
+def _see(folder: Path) -> tuple[ModelFiles | None, Look]:
+    """The newest version in a folder, if one can be served."""
     try:
-        source = look_at(folder)
-        files = sorted(path for path in source.folder.rglob("*"))
-        states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        found = inspect(folder, patience_seconds=0.0)
     except (ArgosyError, OSError):
-        return None, None
-    if not source.versions:
-        return None, None
-    return source, Seen(source.version, repr(states))
+        return None, Look()
+    newest = found.versions[-1]
+    if not newest.number:
+        return None, Look()
+    # What is still being written is no trouble yet.
+    settled = [one for one in found.refused if not one.changing]
+    worst = max(settled, key=lambda one: one.number, default=None)
+    look = Look(newest.number, newest.fingerprint)
+    if worst is not None:
+        look = replace(look, refused=worst.number, reason=worst.reason)
+    return ModelFiles(folder, newest), look

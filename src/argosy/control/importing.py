@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 
 from argosy import __version__
-from argosy.artifacts.handles import Model
+from argosy.artifacts.handles import Model, read_card
 from argosy.artifacts.reference import ArtifactReference, Stored
 from argosy.artifacts.store import ArtifactStore
 from argosy.clock import Clock
@@ -32,10 +33,6 @@ _REMEMBERED = 1_000
 _CHUNK = 1 << 20
 
 
-class Inspect(Protocol):
-    def __call__(self, path: Path) -> importing.ModelSource: ...
-
-
 @dataclass(frozen=True, slots=True)
 class StoredModel:
     """A model artifact."""
@@ -46,24 +43,21 @@ class StoredModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model outside the store. ``versions`` are those of a folder of versions; ``version`` is the one to
-    take, 0 for a model that has no number."""
+    """A model outside the store: the newest version of what lies at ``path``."""
 
     path: Path
-    kind: str
-    versions: tuple[int, ...] = ()
+    newest: importing.ModelVersion
 
     @property
     def version(self) -> int:
-        return max(self.versions, default=0)
-
-    @property
-    def folder(self) -> Path:
-        return self.path / str(self.version) if self.versions else self.path
+        """The number of the version; 0 for a model that has none."""
+        return self.newest.number
 
     @property
     def name(self) -> str:
-        return self.path.stem if self.path.is_file() else self.path.name
+        """What a model directory calls itself, or else what its file or folder is called."""
+        card = read_card(Path(self.newest.path)) if Path(self.newest.path).is_dir() else {}
+        return str(card.get("name") or (self.path.stem if self.path.is_file() else self.path.name)).lower()
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -134,7 +128,7 @@ class Importer:
 
     def _keep(self, source: ModelFiles, destination: Path) -> ModelReference:
         model = Model(destination)
-        name = (model.name or source.name).lower()
+        name = model.name.lower() or source.name
         stored = self._artifacts.put(model, "model")
         assert isinstance(stored, Stored)
         reference = stored.reference
@@ -169,9 +163,8 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def look_at(path: Path) -> ModelFiles:
-    """What is at ``path``, by a look at its names. Raises NotFound, InvalidInput."""
-    found = importing.inspect(path)
-    return ModelFiles(path, found.kind, tuple(found.versions))
+    """What is at ``path``, by a look at its files. Raises NotFound, InvalidInput."""
+    return ModelFiles(path, importing.inspect(path).versions[-1])
 
 
 def _payload(source: ModelFiles, described: Described, destination: Path) -> dict[str, Any]:
@@ -179,7 +172,7 @@ def _payload(source: ModelFiles, described: Described, destination: Path) -> dic
         "source": str(source.path),
         "version": source.version,
         "destination": str(destination),
-        "name": source.name.lower(),
+        "name": source.name,
     }
     if described.labels:
         payload["labels"] = list(described.labels)
@@ -190,19 +183,29 @@ def _payload(source: ModelFiles, described: Described, destination: Path) -> dic
 
 def _fingerprint(source: ModelFiles, described: Described) -> str:
     """A digest of everything that what is imported depends on. Raises InvalidInput for unreadable files."""
-    digest = hashlib.sha256(msgspec.json.encode((__version__, source.kind, source.name, described)))
-    root = source.folder
+    newest = source.newest
+    digest = hashlib.sha256(msgspec.json.encode((__version__, newest.kind, source.name, described)))
+    root = Path(newest.path)
     try:
         for file in [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file()):
-            relative = file.relative_to(root).as_posix().encode()
-            digest.update(b"%d %s %d " % (len(relative), relative, file.stat().st_size))
+            _update(digest, file.relative_to(root).as_posix(), file.stat().st_size)
             for chunk in _chunks(file):
                 digest.update(chunk)
+        if root.is_file():
+            # What lies beside a file may belong to it: its weights, its labels.
+            for entry in sorted(os.scandir(root.parent), key=lambda entry: entry.name):
+                if entry.is_file():
+                    _update(digest, entry.name, entry.stat().st_mtime_ns)
     except OSError as error:
         raise InvalidInput(
             f"{error.filename or root} can not be read: {error.strerror}", hint="look at its permissions"
         ) from None
     return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, name: str, number: int) -> None:
+    encoded = os.fsencode(name)
+    digest.update(b"%d %s %d " % (len(encoded), encoded, number))
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

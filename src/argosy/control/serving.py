@@ -120,7 +120,7 @@ class Serving:
             raise
         finally:
             del self._asked[key]
-        if before is not None and _newest(self._find(name)) == _newest(before):
+        if before is not None and _is_same(before, self._find(name)):
             message = f"service {name} is this already (revision {_newest(before)}): nothing was changed"
             yield self._progress("unchanged", message, name)
         else:
@@ -182,7 +182,7 @@ def _watch(request: ServeRequest, sources: list[Source]) -> Watch | None:
     first = sources[0]
     if request.watch is False or len(sources) > 1 or not isinstance(first, ModelFiles):
         return None
-    if not first.versions:
+    if not first.version:
         return None
     return Watch(
         service=request.name,
@@ -224,6 +224,10 @@ def _deployment(request: ServeRequest, models: list[ModelReference], sources: li
 def _functions(options: ServiceOptions) -> list[tuple[str, FunctionReference]]:
     named = {"sharding.clean": options.sharding.clean, "ensemble.function": options.ensemble.function}
     return [(place, function) for place, function in named.items() if function is not None]
+
+
+def _is_same(before: ServiceView, after: ServiceView | None) -> bool:
+    return after is not None and _newest(after) == _newest(before) and after.replicas == before.replicas
 
 
 def _newest(view: ServiceView | None) -> int:
