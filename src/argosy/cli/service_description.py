@@ -75,7 +75,7 @@ class Description:
     def _overlay(self, given: Mapping[str, Any]) -> None:
         for name, (place, parse) in PLACES.items():
             if given.get(name) is not None:
-                self._read(f"--{name.replace('_', '-')}", place, parse, given[name])
+                self._read(_option(name), place, parse, given[name])
         for text in given.get("limit") or ():
             self._limit(text)
         self._release(given)
@@ -143,7 +143,12 @@ class Description:
             if inner in self._named:
                 return self._named[inner]
             inner = inner.rpartition(".")[0]
-        return f"{self._file.where(place)}: {place}" if self._file else place
+        within = [option for name, option in self._named.items() if name.startswith(f"{place}.")]
+        if within:
+            return ", ".join(within)
+        if self._file is not None:
+            return f"{self._file.where(place)}: {place}"
+        return next((_option(name) for name, (own, _) in PLACES.items() if own == place), place)
 
     def options(self) -> ServiceOptions:
         """The options of the tree; what is wrong is in ``faults``."""
@@ -281,6 +286,10 @@ def _together(told: Description) -> InvalidRequest:
     ]
     lines = [f"{problem['where']}: {problem['message']}" for problem in problems]
     return InvalidRequest("\n".join(lines), hint=problems[0]["hint"], context={"problems": problems})
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _copied(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,18 @@ class ServiceFile:
 
 def read_service_file(path: Path) -> ServiceFile:
     """Raises InvalidInput, NotFound, InvalidRequest for what is no YAML; ``faults`` has keys given twice."""
-    loader = yaml.SafeLoader(_checked(path, read_text(path)))
+    text = _checked(path, read_text(path))
+    try:
+        return _read(path, yaml.SafeLoader(text))
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InvalidInput(f"{path}{line}: {error.problem or error}", hint="mend the YAML") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InvalidInput(f"{path} is not YAML: {what}", hint="mend the file") from None
+
+
+def _read(path: Path, loader: yaml.SafeLoader) -> ServiceFile:
     try:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
@@ -45,12 +56,6 @@ def read_service_file(path: Path) -> ServiceFile:
         reading = _Reading(loader, ServiceFile(path, {}))
         reading.file.tree = reading.mapping(root, "")
         return reading.file
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidInput(f"{path}{line}: {error.problem or error}", hint="mend the YAML") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidInput(f"{path} is not YAML: {what}", hint="mend the file") from None
     finally:
         loader.dispose()
 

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from argosy.data.reader import SplitReader, open_dataset
 from argosy.errors import InvalidInput, RunFailed
 from argosy.serve.http.client import Client, RequestFailed
-from argosy.serve.http.server import JSON
 from argosy.serve.verdicts import Evaluation
 
 SPLIT = "validation"
 _ROWS = 64
 _SECONDS = 60.0
+_JSON = ((b"content-type", b"application/json"),)
 
 
 class EvaluationSpec(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Revision:
         """int64[rows]: the class each instance most probably is. Raises RunFailed, InvalidInput."""
         try:
             response = await self._client.request(
-                "POST", self._path, body, timeout_seconds=_SECONDS, headers=JSON
+                "POST", self._path, body, timeout_seconds=_SECONDS, headers=_JSON
             )
         except RequestFailed as error:
             raise RunFailed(f"revision {self._authority} did not answer: {error}") from None
