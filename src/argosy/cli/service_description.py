@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from argosy.api.serving import ServeRequest
 from argosy.cli.service_arguments import (
@@ -16,12 +16,14 @@ from argosy.cli.service_arguments import (
     read_labels,
     read_preprocessing,
 )
-from argosy.cli.service_file import ServiceFile, read_service_file
 from argosy.errors import InvalidRequest, NotFound
 from argosy.flow.service_functions import FoundFunction, function_in_file
 from argosy.flow.service_options import FunctionReference, ServiceOptions, Strategy
 from argosy.flow.service_reading import OptionReader, shown
 from argosy.flow.service_rules import Fault, faults
+
+if TYPE_CHECKING:
+    from argosy.cli.service_file import ServiceFile
 
 ARTIFACT = "artifact:"
 _FUNCTIONS = (("sharding", "clean"), ("ensemble", "function"))
@@ -252,8 +254,7 @@ class Description:
 
 def describe(models: Sequence[str], given: Mapping[str, Any], *, detach: bool = False) -> ServeRequest:
     """The request. Raises InvalidRequest with everything that is wrong, each with its option or its line."""
-    file = read_service_file(given["file"]) if given.get("file") is not None else None
-    told = Description(given, file)
+    told = Description(given, _file(given.get("file")))
     options = told.options()
     found = told.models(models)
     request = ServeRequest(
@@ -277,6 +278,15 @@ def describe(models: Sequence[str], given: Mapping[str, Any], *, detach: bool = 
     if told.faults:
         raise _together(told)
     return request
+
+
+def _file(path: Path | None) -> ServiceFile | None:
+    if path is None:
+        return None
+    # Who names no file waits for no YAML.
+    from argosy.cli.service_file import read_service_file
+
+    return read_service_file(path)
 
 
 def _together(told: Description) -> InvalidRequest:
