@@ -261,3 +261,20 @@ def test_interrupted_it_says_what_goes_on(served: Command) -> None:
     _, err = serving.communicate(timeout=30)
     assert serving.returncode == 130
     assert "service slow goes on starting" in err
+
+
+def test_the_file_of_the_example_describes_a_service(folder: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "serving"
+    request = describe(["model"], {"file": example / "service.yaml"})
+    assert (request.name, request.replicas, len(request.labels)) == ("fashion", (0, 4), 10)
+    assert request.options.scaling.idle_seconds == 120.0
+    preprocessing = describe(["model"], {"name": "a", "preprocessing": example / "preprocessing.json"})
+    assert preprocessing.preprocessing["height"] == 28
+
+
+def test_the_file_in_the_documentation_describes_a_service(folder: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    (folder / "labels.txt").write_text("shirt\nboot\n")
+    (folder / "service.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    request = describe([], {"file": folder / "service.yaml"})
+    assert request.options.access.tiers["anonymous"] == TierLimit(2, 4, 100, 3600.0)
