@@ -19,7 +19,7 @@ from argosy.artifacts.handles import Model, read_card
 from argosy.artifacts.reference import ArtifactReference, Stored
 from argosy.artifacts.store import ArtifactStore
 from argosy.clock import Clock
-from argosy.control.tasks import Tasks
+from argosy.control.tasks import Say, Tasks
 from argosy.errors import InvalidInput, InvalidRequest, NotFound
 from argosy.home import Home
 from argosy.metadata.records import ArtifactRecord
@@ -99,19 +99,23 @@ class Importer:
             )
         return await asyncio.to_thread(look_at, path)
 
-    async def take(self, source: StoredModel | ModelFiles, described: Described) -> ModelReference:
-        """The stored model. The same files are imported once. Raises whatever is wrong with the model."""
+    async def take(
+        self, source: StoredModel | ModelFiles, described: Described, say: Say = lambda message: None
+    ) -> ModelReference:
+        """The stored model. The same files are imported once; ``say`` hears how that goes. Raises whatever is
+        wrong with the model."""
         if isinstance(source, StoredModel):
             return ModelReference(source.name, source.reference)
         fingerprint = await asyncio.to_thread(_fingerprint, source, described)
         known = self._recall().get(fingerprint)
         if known is not None and self._artifacts.exists(known.reference):
             return ModelReference(known.name, known.reference)
+        say(f"importing {title(source)}")
         destination = self._scratch / secrets.token_hex(6)
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:
             payload = _payload(source, described, destination)
-            await self._tasks.run("import", "argosy.serve.models.importing", "main", payload, _SECONDS)
+            await self._tasks.run("import", "argosy.serve.models.importing", "main", payload, _SECONDS, say)
             imported = await asyncio.to_thread(self._keep, source, destination)
         finally:
             await asyncio.to_thread(shutil.rmtree, destination, ignore_errors=True)
@@ -165,6 +169,10 @@ def write_whole(path: Path, data: bytes) -> None:
 def look_at(path: Path) -> ModelFiles:
     """What is at ``path``, by a look at its files. Raises NotFound, InvalidInput."""
     return ModelFiles(path, importing.inspect(path).versions[-1])
+
+
+def title(source: ModelFiles) -> str:
+    return f"{source.path}, version {source.version}" if source.version else str(source.path)
 
 
 def _payload(source: ModelFiles, described: Described, destination: Path) -> dict[str, Any]:

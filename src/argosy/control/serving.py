@@ -86,8 +86,12 @@ class Serving:
         described = Described(tuple(request.labels), request.preprocessing)
         models = []
         for source in sources:
-            yield ServeProgress("importing", f"importing {_title(source)}")
-            models.append(await self._importer.take(source, described))
+            async with contextlib.aclosing(self._take(source, described)) as taking:
+                async for said in taking:
+                    if isinstance(said, ModelReference):
+                        models.append(said)
+                    else:
+                        yield ServeProgress("importing", said)
         deployment = _deployment(request, models, sources)
         before = self._find(request.name)
         earlier = self._folders.watched(request.name)
@@ -101,6 +105,23 @@ class Serving:
         except ArgosyError:
             self._remember(request.name, earlier)
             raise
+
+    async def _take(self, source: Source, described: Described) -> AsyncGenerator[str | ModelReference, None]:
+        """What the import says, and the model at last. Closing it ends the import."""
+        said: asyncio.Queue[str] = asyncio.Queue()
+        taking = asyncio.ensure_future(self._importer.take(source, described, said.put_nowait))
+        listening = asyncio.ensure_future(said.get())
+        try:
+            while not taking.done():
+                await asyncio.wait({taking, listening}, return_when=asyncio.FIRST_COMPLETED)
+                if listening.done():
+                    yield listening.result()
+                    listening = asyncio.ensure_future(said.get())
+            yield await taking
+        finally:
+            taking.cancel()
+            listening.cancel()
+            await asyncio.gather(taking, listening, return_exceptions=True)
 
     async def _deploy(
         self, deployment: Deployment, before: ServiceView | None
@@ -235,10 +256,3 @@ def _newest(view: ServiceView | None) -> int:
     if view is None:
         return 0
     return max([view.revision, *(revision.revision for revision in view.revisions)])
-
-
-def _title(source: Source) -> str:
-    if isinstance(source, StoredModel):
-        return f"{source.name or 'model'} {source.reference.digest[:12]}"
-    version = f", version {source.version}" if source.version else ""
-    return f"{source.path}{version}"

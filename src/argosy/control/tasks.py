@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +19,12 @@ from argosy.runtime.protocol import (
     Ended,
     EntryCall,
     Outcome,
+    Reported,
     RuntimeEvent,
 )
 
 PREFIX = "task-"
+Say = Callable[[str], None]
 _LOG = logging.getLogger(__name__)
 _KINDS: dict[str, type[errors.ArgosyError]] = {
     kind.__name__: kind
@@ -54,6 +57,7 @@ class Tasks:
         self._home = home
         self._processes = processes
         self._ended: dict[AttemptId, asyncio.Future[Outcome]] = {}
+        self._listeners: dict[AttemptId, Say] = {}
 
     def start(self, alive: frozenset[tuple[AttemptId, int]]) -> None:
         """End what an earlier control plane waited for."""
@@ -63,6 +67,8 @@ class Tasks:
 
     def on_event(self, event: RuntimeEvent) -> None:
         """What the runtime says of attempts whose id starts with ``task-``."""
+        if isinstance(event, Reported) and event.kind == "event" and event.attempt in self._listeners:
+            self._listeners[event.attempt](str(event.body.get("message", "")))
         if not isinstance(event, Ended):
             return
         self._processes.acknowledge(event.attempt, event.token)
@@ -71,28 +77,44 @@ class Tasks:
             ended.set_result(event.outcome)
 
     async def run(
-        self, kind: str, module: str, function: str, payload: dict[str, Any], seconds: float
+        self,
+        kind: str,
+        module: str,
+        function: str,
+        payload: dict[str, Any],
+        seconds: float,
+        say: Say = lambda message: None,
     ) -> None:
         """Call ``module.function(payload)``; returns once its process is gone, also when it is cancelled.
 
-        Raises the ArgosyError that the function raised, or one that says how its process ended.
+        ``say`` hears what it reports. Raises the ArgosyError that the function raised, or one that says how
+        its process ended.
         """
         attempt = AttemptId(f"{PREFIX}{kind}-{secrets.token_hex(6)}")
         log = self._home.logs / "tasks" / f"{attempt}.log"
-        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._ended[attempt] = ended
-        self._processes.launch(self._spec(attempt, EntryCall(module, function, payload), log, seconds))
+        self._listeners[attempt] = say
         try:
-            outcome = await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            self._processes.stop(attempt, Cause.CANCELLED, "whoever waited for it has gone")
-            # What it was writing to may be removed only when nobody writes any more.
-            await ended
-            raise
+            outcome = await self._outcome(
+                self._spec(attempt, EntryCall(module, function, payload), log, seconds)
+            )
+        finally:
+            del self._listeners[attempt]
         if outcome.cause is not Cause.SUCCEEDED:
             raise _error(kind, outcome, log)
         with contextlib.suppress(OSError):
             log.unlink()
+
+    async def _outcome(self, spec: AttemptSpec) -> Outcome:
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._ended[spec.attempt] = ended
+        self._processes.launch(spec)
+        try:
+            return await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            self._processes.stop(spec.attempt, Cause.CANCELLED, "whoever waited for it has gone")
+            # What it was writing to may be removed only when nobody writes any more.
+            await ended
+            raise
 
     def _spec(self, attempt: AttemptId, call: EntryCall, log: Path, seconds: float) -> AttemptSpec:
         return AttemptSpec(
