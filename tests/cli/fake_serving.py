@@ -28,7 +28,7 @@ from argosy.control.service_api import ServiceApi
 from argosy.errors import Conflict, InvalidInput, NotFound, RunFailed
 from argosy.home import Home
 from argosy.serve.deployment import Deployment
-from argosy.serve.gateway.topology import HeaderRule, Share
+from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Share
 
 HOUR = 1_790_000_000.0 - 1_790_000_000.0 % 3600
 
@@ -39,6 +39,7 @@ class Manager:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._services: dict[str, ServiceView] = {}
+        self._action = "traffic"
 
     def views(self) -> list[ServiceView]:
         gateway = self._home.root / "gateway.url"
@@ -93,19 +94,27 @@ class Manager:
             )
             for one in service.revisions
         ]
-        self._services[name] = replace(service, revisions=revisions)
+        shared = {str(share.revision): share.percent for share in shares}
+        releases = [*service.releases, ReleaseView(time.time(), self._action, shared, user=user)]
+        self._services[name] = replace(service, revisions=revisions, releases=releases)
+        self._action = "traffic"
 
     def promote(self, name: str, revision: int, reason: str, user: str) -> None:
+        self._action = "promote"
         self.set_traffic(name, (Share(revision, 100),), (), user)
 
     def rollback(self, name: str, user: str) -> None:
         revisions = self._services[name].revisions
         if len(revisions) < 2:
             raise Conflict(f"service {name!r} was never anything else", hint="deploy another revision first")
+        self._action = "rollback"
         self.set_traffic(name, (Share(revisions[-2].revision, 100),), (), user)
 
     def delete(self, name: str) -> None:
         del self._services[name]
+
+    def set_revoked(self, revoked: tuple[RevokedToken, ...]) -> None:
+        (self._home.root / "revoked").write_text(" ".join(one.token for one in revoked))
 
 
 def _digits(gateway: str) -> ServiceView:
@@ -186,12 +195,12 @@ class FakePromotion:
 
 @dataclass
 class Token:
-    id: str
+    token: str
     user: str
     group: str
     tier: str
     created_at: float
-    expires_at: float | None
+    expires_at: float
     revoked_at: float | None = None
 
 
@@ -199,45 +208,56 @@ class FakeTokens:
     def __init__(self) -> None:
         self._tokens: list[Token] = []
 
-    def create(self, user: str, group: str, tier: str, expires_seconds: float | None) -> tuple[Token, str]:
+    def create(self, user: str, group: str, tier: str, expires_seconds: float) -> tuple[Token, str]:
         now = time.time()
-        expires = now + expires_seconds if expires_seconds else None
-        record = Token(f"t{len(self._tokens) + 1}", user, group, tier, now, expires)
+        record = Token(f"t{len(self._tokens) + 1}", user, group, tier, now, now + expires_seconds)
         self._tokens.append(record)
-        return record, f"header.{record.id}.signature"
+        return record, f"header.{record.token}.signature"
 
-    def revoke(self, token: str) -> None:
+    def revoke(self, token: str) -> Token:
         for record in self._tokens:
-            if record.id == token:
+            if record.token == token:
                 record.revoked_at = time.time()
-                return
-        raise NotFound(token)
+                return record
+        raise NotFound(f"there is no token {token!r}", hint="'argosy token list' lists them")
 
     def list(self) -> list[Token]:
         return self._tokens
 
+    def revoked_alive(self, time: float) -> tuple[RevokedToken, ...]:
+        return tuple(RevokedToken(one.token, one.user) for one in self._tokens if one.revoked_at)
+
 
 @dataclass
 class Row:
-    hour: float
+    hour: int
     user: str
     group: str
     tier: str
     service: str
     outcome: str
-    count: int
-    bytes: int
+    requests: int
+    received: int
+    sent: int
+    seconds: float = 1.0
+    first_at: float = HOUR + 60
+    last_at: float = HOUR + 3599
 
 
 class FakeAudit:
-    def audit(self, since: float = 0.0) -> list[Row]:
+    def audit(self, since: float = 0.0, user: str | None = None, service: str | None = None) -> list[Row]:
+        hour, ada = int(HOUR), ("ada", "vision", "signed-in", "digits")
         rows = [
-            Row(HOUR, "ada", "vision", "signed-in", "digits", "answered", 1200, 3 * 2**20),
-            Row(HOUR, "ada", "vision", "signed-in", "digits", "refused:concurrency", 7, 0),
-            Row(HOUR, "ada", "vision", "signed-in", "digits", "refused:requests", 2, 0),
-            Row(HOUR, "", "", "anonymous", "other", "failed", 1, 1024),
+            Row(hour, *ada, "answered", 1200, 3 * 2**20, 2**20),
+            Row(hour, *ada, "refused: concurrency", 7, 0, 0),
+            Row(hour, *ada, "refused: requests", 2, 0, 0),
+            Row(hour, "", "", "anonymous", "other", "failed", 1, 1024, 0),
         ]
-        return [row for row in rows if row.hour >= since]
+        return [
+            row
+            for row in rows
+            if row.hour >= since and user in (None, row.user) and service in (None, row.service)
+        ]
 
 
 class _Clock:
@@ -255,5 +275,5 @@ def fake_api(home: Home) -> ServiceApi:
         manager,
         serving,  # type: ignore[arg-type]
         promotion,  # type: ignore[arg-type]
-        Access(FakeTokens(), FakeAudit(), _Clock()),
+        Access(FakeTokens(), FakeAudit(), manager.set_revoked, _Clock()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import numpy as np
 import pytest
 
 from argosy.api.serving import HeaderRequest, PromoteRequest, ShareRequest, TrafficRequest
-from argosy.api.views import MemberView, RevisionView, ServiceView
+from argosy.api.views import MemberView, ReleaseView, ReplicaView, RevisionView, ServiceView
 from argosy.artifacts.handles import Dataset, Model
 from argosy.artifacts.reference import Stored
 from argosy.artifacts.store import ArtifactStore
-from argosy.control.changing import check_replicas, check_traffic, traffic_text
+from argosy.control.changing import check_replicas, check_traffic, has_moved, is_traffic, traffic_text
 from argosy.control.promoting import Promotion
 from argosy.data.manifest import Column
 from argosy.data.writer import DatasetWriter
@@ -83,7 +84,8 @@ def world(tmp_path: Path) -> Any:
 
 
 def revision(number: int, digest: str = "", percent: int = 0, state: str = "standby") -> RevisionView:
-    members = [MemberView(f"digits.m{number}", "m", digest or "0" * 64, "")]
+    replicas = [] if state == "standby" and not digest else [ReplicaView(f"m{number}", "ready")]
+    members = [MemberView(f"digits.m{number}", "m", digest or "0" * 64, "", replicas)]
     return RevisionView(number, state, number, percent, 1.0, members=members)
 
 
@@ -140,6 +142,13 @@ def test_a_dataset_is_named_by_its_folder_or_by_the_beginning_of_its_digest(worl
         world.reason(view, PromoteRequest(2, data=str(world.root)))
 
 
+def test_a_revision_without_processes_says_how_it_is_started(world: World) -> None:
+    view = service(revision(1, world.model("one"), 100, "serving"), revision(2))
+    with pytest.raises(Conflict, match="revision 2 of service 'digits' has no processes") as caught:
+        world.reason(view, PromoteRequest(2, data=world.dataset()))
+    assert "argosy traffic digits 1=100 --header 'x-compare: yes=2'" in caught.value.hint
+
+
 def test_force_and_a_service_that_serves_nothing_need_no_comparison(world: World) -> None:
     view = two(world, {}, {})
     assert world.reason(view, PromoteRequest(2, force=True, user="ada")) == (
@@ -193,6 +202,25 @@ def test_traffic_that_can_be_is_let_through_and_said() -> None:
     check_traffic(VIEW, request)
     assert traffic_text(VIEW) == "revision 1 gets 100 %"
     assert traffic_text(service()) == "no revision gets requests"
+
+
+def test_requests_have_moved_when_a_release_says_so() -> None:
+    def with_release(action: str) -> ServiceView:
+        return replace(VIEW, releases=[ReleaseView(5.0, action, {"2": 100})])
+
+    assert not has_moved(VIEW, VIEW, "promote")
+    assert has_moved(VIEW, with_release("promote"), "promote")
+    with pytest.raises(Conflict, match="deploy came before promote was done"):
+        has_moved(VIEW, with_release("deploy"), "promote")
+    given_up = replace(VIEW, reason="promote was given up: revision 2 was not ready in time")
+    with pytest.raises(Conflict, match="not ready in time"):
+        has_moved(VIEW, given_up, "promote")
+
+
+def test_traffic_that_is_so_already_is_seen() -> None:
+    assert is_traffic(VIEW, TrafficRequest([ShareRequest(1, 100)]))
+    assert not is_traffic(VIEW, TrafficRequest([ShareRequest(1, 90), ShareRequest(2, 10)]))
+    assert not is_traffic(VIEW, TrafficRequest([ShareRequest(1, 100)], [HeaderRequest("a", "b", 2)]))
 
 
 @pytest.mark.parametrize("bounds", [(0, 0), (3, 2), (-1, 4), (1, 1000)])

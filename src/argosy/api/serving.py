@@ -109,17 +109,17 @@ class ChangeView:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token for ``user``; ``expires_seconds`` None never expires."""
+    """A token for ``user``; the limits it gives are those of ``tier``, or of ``signed-in``."""
 
     user: str
     group: str = ""
     tier: str = ""
-    expires_seconds: float | None = None
+    expires_seconds: float = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """``state``: valid · revoked · expired."""
+    """``token`` is its id. ``state``: valid · revoked · expired."""
 
     token: str
     user: str
@@ -127,7 +127,7 @@ class TokenView:
     tier: str
     state: str
     created_at: float
-    expires_at: float | None = None
+    expires_at: float
     revoked_at: float | None = None
 
 
@@ -141,8 +141,9 @@ class TokenCreated:
 
 @dataclass(frozen=True, slots=True)
 class AuditView:
-    """What one caller asked of one service in one hour. ``outcome`` is ``answered``, ``failed`` or
-    ``refused:LIMIT``."""
+    """What one caller asked of one service in the hour that begins at ``hour``; without a token ``user`` is
+    empty. ``outcome``: answered · invalid · failed · abandoned · refused: LIMIT. ``received`` and ``sent``
+    are bytes of bodies, ``seconds`` is the sum of all durations."""
 
     hour: float
     user: str
@@ -151,4 +152,8 @@ class AuditView:
     service: str
     outcome: str
     requests: int
-    bytes: int
+    received: int
+    sent: int
+    seconds: float
+    first_at: float
+    last_at: float

@@ -203,7 +203,7 @@ def token() -> None:
 @click.option("--user", required=True, help="Whose it is.")
 @click.option("--group", default="", help="Where they belong.")
 @click.option("--tier", default="", help="Whose limits they have.  [default: signed-in]")
-@click.option("--expires", metavar="TIME", default="30d", show_default=True, help="Such as 12h, or never.")
+@click.option("--expires", metavar="TIME", default="30d", show_default=True, help="Such as 12h.")
 @_json
 def token_create(user: str, group: str, tier: str, expires: str, as_json: bool) -> None:
     """Make a token and print it, once."""
@@ -232,11 +232,11 @@ def token_list(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--user", default="", help="Of this user only.")
-@click.option("--service", default="", help="Of this service only.")
+@click.option("--user", help="Of this user only; anonymous is who has no token.")
+@click.option("--service", help="Of this service only.")
 @click.option("--since", metavar="TIME", default="1d", show_default=True, help="Such as 6h, or ever.")
 @_json
-def audit(user: str, service: str, since: str, as_json: bool) -> None:
+def audit(user: str | None, service: str | None, since: str, as_json: bool) -> None:
     """Say who asked how much of what, when, and how often they were refused."""
     from argosy.cli.commands import tokens as command
 

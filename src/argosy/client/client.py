@@ -38,7 +38,8 @@ from argosy.home import Home
 
 T = TypeVar("T")
 RUNNING = "running"
-PROMOTION_SECONDS = 660.0
+# A revision may have to start, and to be compared, before requests come to it.
+PATIENCE_SECONDS = 700.0
 
 
 class ControlClient:
@@ -111,9 +112,7 @@ class ControlClient:
         return self._change(service, "traffic", request)
 
     def promote(self, service: str, request: PromoteRequest) -> ChangeView:
-        """Takes as long as the comparison with what serves."""
-        patient = ControlClient(self.home, PROMOTION_SECONDS)
-        return patient._change(service, "promote", request)
+        return self._change(service, "promote", request)
 
     def roll_back(self, service: str, request: RollbackRequest) -> ChangeView:
         return self._change(service, "rollback", request)
@@ -130,15 +129,20 @@ class ControlClient:
         )
         return tokens
 
-    def audit(self, since: float = 0.0, user: str = "", service: str = "") -> list[AuditView]:
-        query = urlencode({"since": since, "user": user, "service": service})
+    def audit(
+        self, since: float = 0.0, user: str | None = None, service: str | None = None
+    ) -> list[AuditView]:
+        """Of one user or one service where it is given; the empty user is everybody without a token."""
+        asked = {"since": since, "user": user, "service": service}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
         answer = self._transport.request("GET", f"/v1/audit?{query}")
         rows: list[AuditView] = decode_response(answer, list[AuditView])
         return rows
 
     def _change(self, service: str, what: str, request: Any) -> ChangeView:
         path = f"/v1/services/{_segment(service)}/{what}"
-        return self._decode("POST", path, ChangeView, encode(request))
+        patient = ControlClient(self.home, PATIENCE_SECONDS)
+        return patient._decode("POST", path, ChangeView, encode(request))
 
     def status(self) -> StatusView:
         return self._decode("GET", "/v1/status", StatusView)

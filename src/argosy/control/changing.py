@@ -54,6 +54,33 @@ def check_traffic(view: ServiceView, request: TrafficRequest) -> None:
             )
 
 
+def is_traffic(view: ServiceView, request: TrafficRequest) -> bool:
+    """Whether requests go so already."""
+    asked = {share.revision: share.percent for share in request.shares if share.percent}
+    rules = sorted((rule.revision, f"{rule.header}: {rule.value}") for rule in request.headers)
+    shares = {one.revision: one.percent for one in view.revisions if one.percent}
+    there = sorted((one.revision, text) for one in view.revisions for text in one.headers)
+    return (asked, rules) == (shares, there)
+
+
+def has_moved(before: ServiceView, after: ServiceView, action: str) -> bool:
+    """Whether what was asked for has happened. Raises Conflict when something else has, or nothing will."""
+    fresh = after.releases[-1:]
+    if fresh != before.releases[-1:] and fresh:
+        if fresh[0].action == action:
+            return True
+        raise Conflict(
+            f"service {after.name}: {fresh[0].action} came before {action} was done",
+            hint=f"'argosy service {after.name}' shows what serves; try again",
+        )
+    if after.reason != before.reason and f"{action} was given up" in after.reason:
+        raise Conflict(
+            f"service {after.name}: {after.reason}",
+            hint=f"the logs of its processes are in logs/services/{after.name} of the home",
+        )
+    return False
+
+
 def traffic_text(view: ServiceView) -> str:
     """``revision 3 gets 90 %, revision 4 gets 10 %``."""
     parts = [

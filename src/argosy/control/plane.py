@@ -26,7 +26,7 @@ from argosy.artifacts.reference import Value
 from argosy.artifacts.store import ArtifactStore
 from argosy.clock import Clock, SystemClock
 from argosy.control import views
-from argosy.control.access import Access, AuditRows, Tokens
+from argosy.control.access import Access, AuditRecords, Tokens
 from argosy.control.deployments import Deployments
 from argosy.control.importing import Importer
 from argosy.control.logs import LogReader
@@ -83,11 +83,13 @@ class ControlPlane:
         services = cast("ServiceControl", self._services)
         importer = Importer(home, store, self._tasks, self._clock)
         self._serving = Serving(home, services, importer)
+        tokens, audit = cast("Tokens", self._services), cast("AuditRecords", store)
+        self._access = Access(tokens, audit, lambda revoked: services.set_revoked(revoked), self._clock)
         self.serving = ServiceApi(
             services,
             self._serving,
             Promotion(home, store, self._artifacts, self._tasks),
-            Access(cast("Tokens", self._services), cast("AuditRows", store), self._clock),
+            self._access,
         )
         self._engine = Engine(
             home,

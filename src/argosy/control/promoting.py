@@ -65,6 +65,7 @@ class Promotion:
     ) -> Verdict:
         folder = await asyncio.to_thread(self._dataset, request.data, candidate, serving)
         if folder is not None:
+            _require_processes(view, serving, candidate)
             found = await self._evaluate(view.name, serving.revision, candidate.revision, folder)
             return judge(found, serving.revision, candidate.revision, request.margin)
         recorded = judge_recorded(self._metrics(serving), self._metrics(candidate), request.margin)
@@ -147,6 +148,18 @@ def _serving(view: ServiceView, candidate: int) -> RevisionView | None:
     """The revision that most requests come to, but for the candidate."""
     others = [one for one in view.revisions if one.percent > 0 and one.revision != candidate]
     return max(others, key=lambda one: one.percent, default=None)
+
+
+def _require_processes(view: ServiceView, serving: RevisionView, candidate: RevisionView) -> None:
+    """Raises Conflict for a revision that nobody can ask: not even a request would start it."""
+    if view.replicas[0] == 0 or any(member.replicas for member in candidate.members):
+        return
+    rule = f"'x-compare: yes={candidate.revision}'"
+    raise Conflict(
+        f"revision {candidate.revision} of service {view.name!r} has no processes, so it can not be compared",
+        hint=f'"argosy traffic {view.name} {serving.revision}=100 --header {rule}" starts it without '
+        "requests; then promote it",
+    )
 
 
 def _folder(path: Path) -> Path:

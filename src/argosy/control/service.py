@@ -63,8 +63,9 @@ class ServingService(Protocol):
 
     async def tokens(self) -> list[TokenView]: ...
 
-    async def audit(self, since: float, user: str, service: str) -> list[AuditView]:
-        """What was asked since a time, of one user or service where one is named, the newest hour first."""
+    async def audit(self, since: float, user: str | None, service: str | None) -> list[AuditView]:
+        """What was asked since a time, of one user (empty: without a token) or service where one is named,
+        the newest hour first."""
         ...
 
 

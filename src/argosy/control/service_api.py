@@ -20,11 +20,23 @@ from argosy.api.serving import (
 )
 from argosy.api.views import ServiceView
 from argosy.control.access import Access
-from argosy.control.changing import check_replicas, check_traffic, replicas_text, traffic_text
+from argosy.control.changing import (
+    check_replicas,
+    check_traffic,
+    has_moved,
+    is_traffic,
+    replicas_text,
+    traffic_text,
+)
 from argosy.control.promoting import Promotion
 from argosy.control.service_ports import ServiceControl, find_service
 from argosy.control.serving import Serving
+from argosy.errors import Unavailable
 from argosy.serve.gateway.topology import HeaderRule, Share
+
+# Longer than a revision may take to start.
+MOVE_SECONDS = 90.0
+_LOOK_SECONDS = 0.01
 
 
 class ServiceApi:
@@ -67,10 +79,12 @@ class ServiceApi:
     async def set_traffic(self, name: str, request: TrafficRequest) -> ChangeView:
         before = await self.service(name)
         check_traffic(before, request)
+        if is_traffic(before, request):
+            return ChangeView(f"service {name}: {traffic_text(before)} already, nothing was changed", before)
         shares = tuple(Share(share.revision, share.percent) for share in request.shares if share.percent)
         headers = tuple(HeaderRule(rule.header, rule.value, rule.revision) for rule in request.headers)
         self._services.set_traffic(name, shares, headers, request.user)
-        return await self._traffic_change(name, before)
+        return await self._moved(name, before, "traffic")
 
     async def promote(self, name: str, request: PromoteRequest) -> ChangeView:
         before = await self.service(name)
@@ -80,20 +94,29 @@ class ServiceApi:
             return ChangeView(f"{message}: nothing was changed", before)
         reason = await self._promotion.reason(before, request)
         self._services.promote(name, request.revision, reason, request.user)
-        after = await self.service(name)
+        after = (await self._moved(name, before, "promote")).service
         return ChangeView(f"service {name}: revision {request.revision} was promoted, {reason}", after)
 
     async def roll_back(self, name: str, request: RollbackRequest) -> ChangeView:
         before = await self.service(name)
         self._services.rollback(name, request.user)
-        return await self._traffic_change(name, before)
+        return await self._moved(name, before, "rollback")
 
-    async def _traffic_change(self, name: str, before: ServiceView) -> ChangeView:
-        after = await self.service(name)
-        now, earlier = traffic_text(after), traffic_text(before)
-        if now == earlier:
-            return ChangeView(f"service {name}: {now}, as before", after)
-        return ChangeView(f"service {name}: {now}; before, {earlier}", after)
+    async def _moved(self, name: str, before: ServiceView, action: str) -> ChangeView:
+        """The change once requests have moved. Raises Conflict when they will not."""
+        deadline = asyncio.get_running_loop().time() + MOVE_SECONDS
+        while True:
+            after = await self.service(name)
+            if has_moved(before, after, action):
+                now, earlier = traffic_text(after), traffic_text(before)
+                said = f"{now}, as before" if now == earlier else f"{now}; before, {earlier}"
+                return ChangeView(f"service {name}: {said}", after)
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(
+                    f"service {name}: {action} is still under way after {MOVE_SECONDS:g} s",
+                    hint=f"'argosy service {name}' says how it goes",
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
 
     # Tokens and audit
 
@@ -106,5 +129,5 @@ class ServiceApi:
     async def tokens(self) -> list[TokenView]:
         return list(self._access.list())
 
-    async def audit(self, since: float, user: str, service: str) -> list[AuditView]:
+    async def audit(self, since: float, user: str | None, service: str | None) -> list[AuditView]:
         return list(await asyncio.to_thread(self._access.audit, since, user, service))

@@ -88,8 +88,8 @@ def _add_access(app: FastAPI, service: ControlService) -> None:
     @app.get("/v1/audit")
     async def audit(
         since: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 0.0,
-        user: str = "",
-        service_name: Annotated[str, Query(alias="service")] = "",
+        user: str | None = None,
+        service_name: Annotated[str | None, Query(alias="service")] = None,
     ) -> Response:
         return answer(await service.serving.audit(since, user, service_name))
 

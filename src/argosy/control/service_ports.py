@@ -8,11 +8,14 @@ from typing import Protocol
 from argosy.api.views import ServiceView
 from argosy.errors import NotFound
 from argosy.serve.deployment import Deployment
-from argosy.serve.gateway.topology import HeaderRule, Share
+from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Share
 
 
 class ServiceControl(Protocol):
-    """Who keeps services (argosy.serve.manager.ServiceManager). Raises ArgosyError for what is wrong."""
+    """Who keeps services (argosy.serve.manager.ServiceManager). Raises ArgosyError for what is wrong.
+
+    Requests move when every revision they are to come to can answer: then ``views`` has one release more.
+    """
 
     def deploy(self, deployment: Deployment) -> None: ...
 
@@ -27,6 +30,8 @@ class ServiceControl(Protocol):
     def rollback(self, name: str, user: str) -> None: ...
 
     def delete(self, name: str) -> None: ...
+
+    def set_revoked(self, revoked: tuple[RevokedToken, ...]) -> None: ...
 
     def views(self) -> list[ServiceView]: ...
 

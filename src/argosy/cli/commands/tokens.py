@@ -11,20 +11,25 @@ from argosy.client.bootstrap import ensure_control_plane
 from argosy.client.client import ControlClient
 from argosy.clock import timestamp_text
 from argosy.errors import InvalidRequest
+from argosy.flow.service_options import ANONYMOUS
 from argosy.home import Home
 from argosy.units import format_memory, parse_duration
 
+_REFUSED = "refused"
+_WHO = ("HOUR", "USER", "GROUP", "TIER", "SERVICE")
+_COLUMNS = (*_WHO, "ANSWERED", "NOT", "REFUSED", "IN", "OUT", "LAST")
+
 
 def create(user: str, group: str, tier: str, expires: str, as_json: bool) -> None:
-    seconds = None if expires == "never" else _seconds("--expires", expires)
+    seconds = _seconds("--expires", expires)
     client = ensure_control_plane(Home.from_environment(), started=lambda: say("starting the control plane"))
     created = client.create_token(TokenRequest(user, group, tier, seconds))
     if as_json:
         document(created)
         return
     record = created.record
-    until = f"until {timestamp_text(record.expires_at)}" if record.expires_at else "until it is revoked"
-    say(f"token {record.token} of {record.user} is valid {until}; it is not shown again")
+    until = timestamp_text(record.expires_at)
+    say(f"token {record.token} of {record.user} is valid until {until}; it is not shown again")
     say("hint: callers send it in the header 'Authorization: Bearer TOKEN'")
     show(created.text)
 
@@ -53,24 +58,23 @@ def listed(as_json: bool) -> None:
                 one.tier,
                 one.state,
                 timestamp_text(one.created_at),
-                timestamp_text(one.expires_at) if one.expires_at else "never",
+                timestamp_text(one.expires_at),
             )
             for one in found
         ]
         table(columns, rows)
 
 
-def audit(user: str, service: str, since: str, as_json: bool) -> None:
-    """Hour by hour, and in all: who asked how much of what, and how often they were refused, and by what."""
+def audit(user: str | None, service: str | None, since: str, as_json: bool) -> None:
+    """Hour by hour: who asked how much of what, and how often they were refused, and by what."""
     first = 0.0 if since == "ever" else time.time() - _seconds("--since", since)
-    found = _client().audit(first, user, service)
+    found = _client().audit(first, "" if user == ANONYMOUS else user, service)
     if as_json:
         document(found)
     elif not found:
         say("nobody asked anything in that time")
     else:
-        columns = ("HOUR", "USER", "GROUP", "TIER", "SERVICE", "ANSWERED", "FAILED", "REFUSED", "BYTES")
-        table(columns, [_row(rows) for rows in _by_caller(found)])
+        table(_COLUMNS, [_row(rows) for rows in _by_caller(found)])
 
 
 def _by_caller(found: Iterable[AuditView]) -> list[list[AuditView]]:
@@ -84,25 +88,29 @@ def _by_caller(found: Iterable[AuditView]) -> list[list[AuditView]]:
 def _row(rows: list[AuditView]) -> tuple[str, ...]:
     first = rows[0]
     answered = sum(row.requests for row in rows if row.outcome == "answered")
-    failed = sum(row.requests for row in rows if row.outcome == "failed")
-    refused = {
-        row.outcome.partition(":")[2] or "refused": row.requests
-        for row in rows
-        if row.outcome.startswith("refused")
-    }
-    total = sum(refused.values())
-    limits = ", ".join(f"{count:,} by {limit}" for limit, count in refused.items())
+    refused = [row for row in rows if row.outcome.startswith(_REFUSED)]
+    other = [row for row in rows if row.outcome != "answered" and row not in refused]
     return (
         timestamp_text(first.hour)[:13] + "h",
-        first.user or "anonymous",
+        first.user or ANONYMOUS,
         first.group,
         first.tier,
         first.service,
         f"{answered:,}",
-        f"{failed:,}",
-        f"{total:,} ({limits})" if refused else "0",
-        format_memory(sum(row.bytes for row in rows)),
+        _counted([(row.requests, row.outcome) for row in other]),
+        _counted([(row.requests, row.outcome.removeprefix(_REFUSED).strip(" :")) for row in refused]),
+        format_memory(sum(row.received for row in rows)),
+        format_memory(sum(row.sent for row in rows)),
+        timestamp_text(max(row.last_at for row in rows))[11:],
     )
+
+
+def _counted(counts: list[tuple[int, str]]) -> str:
+    """``9 (7 concurrency, 2 requests)``."""
+    if not counts:
+        return "0"
+    parts = ", ".join(f"{count:,} {what}" for count, what in counts)
+    return f"{sum(count for count, _ in counts):,} ({parts})"
 
 
 def _client() -> ControlClient:
