@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 from argosy.api.serving import PromoteRequest, ServeProgress, ServeRequest
 from argosy.api.views import ServiceView
 from argosy.client.client import ControlClient
-from argosy.errors import ArgosyError, InvalidInput, InvalidRequest, NotFound, RunFailed
+from argosy.errors import ArgosyError, Conflict, InvalidInput, InvalidRequest, NotFound, RunFailed
 from argosy.home import Home
 
 from .models import make_model, pixels, predict_body
@@ -115,6 +116,28 @@ def test_what_is_wrong_is_said_before_anything_is_done(
     with pytest.raises(kind) as caught:
         last(client, request_)
     assert words in caught.value.message
+
+
+def test_a_model_without_versions_can_not_be_watched(client: ControlClient, tmp_path: Path) -> None:
+    model = make_model(tmp_path / "unnumbered", 1)
+    with pytest.raises(InvalidRequest, match="nothing to watch"):
+        last(client, ServeRequest("unnumbered", [str(model)], watch=True))
+
+
+def test_of_two_who_make_the_same_service_one_is_told_and_one_serves(
+    client: ControlClient, tmp_path: Path
+) -> None:
+    models = [str(make_model(tmp_path / f"race-{seed}", seed)) for seed in (3, 4)]
+    for number, model in enumerate(models):
+        last(client, ServeRequest(f"warm-up-{number}", [model]))
+    first = client.serve(ServeRequest("race", models[:1]))
+    assert next(first).stage == "starting"
+    second = last(client, ServeRequest("race", models[1:]))
+    assert second.stage == "ready"
+    with contextlib.suppress(Conflict):
+        list(first)
+    service = client.service("race")
+    assert (service.state, ask(service)) == ("ready", 200)
 
 
 def test_who_hangs_up_ends_the_import_without_a_trace(client: ControlClient, tmp_path: Path) -> None:

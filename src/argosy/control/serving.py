@@ -69,6 +69,11 @@ class Serving:
         not be started is gone again."""
         _check(request)
         sources = [await self._importer.find(model) for model in request.models]
+        if request.watch and not _watch(request, sources):
+            raise InvalidRequest(
+                f"{request.models[0]} is not a folder of numbered versions, so there is nothing to watch",
+                hint="serve it without --watch",
+            )
         self._store_sources(request)
         return self._serve(request, sources)
 
@@ -135,7 +140,7 @@ class Serving:
             async for change in _until_answered(queue, key):
                 yield self._progress("starting", change.reason, name)
         except ArgosyError:
-            if before is None:
+            if before is None and _is_hopeless(self._find(name)):
                 with contextlib.suppress(ArgosyError):
                     self._services.delete(name)
             raise
@@ -145,7 +150,7 @@ class Serving:
             message = f"service {name} is this already (revision {_newest(before)}): nothing was changed"
             yield self._progress("unchanged", message, name)
         else:
-            yield self._progress("ready", f"service {name} answers", name)
+            yield self._progress("ready", _ready(name, self._find(name)), name)
 
     def _progress(self, stage: str, message: str, name: str) -> ServeProgress:
         return ServeProgress(stage, message, self._find(name))
@@ -245,6 +250,29 @@ def _deployment(request: ServeRequest, models: list[ModelReference], sources: li
 def _functions(options: ServiceOptions) -> list[tuple[str, FunctionReference]]:
     named = {"sharding.clean": options.sharding.clean, "ensemble.function": options.ensemble.function}
     return [(place, function) for place, function in named.items() if function is not None]
+
+
+def _ready(name: str, view: ServiceView | None) -> str:
+    """What became of the newest revision, which may get all requests, some, or none."""
+    newest = max(view.revisions, key=lambda one: one.revision, default=None) if view else None
+    if newest is None or newest.percent == 100:
+        return f"service {name} answers"
+    number = newest.revision
+    if newest.percent:
+        what = f"gets {newest.percent} % of the requests"
+    elif newest.shadow_percent:
+        what = f"gets a copy of {newest.shadow_percent} % of the requests, to compare"
+    else:
+        what = "is ready and gets no requests"
+    return f"service {name}: revision {number} {what}; 'argosy promote {name} {number}' gives it all"
+
+
+def _is_hopeless(view: ServiceView | None) -> bool:
+    """Nothing of the service serves or may come to serve: somebody else may have deployed it meanwhile."""
+    living = ("starting", "serving", "standby")
+    return (
+        view is not None and view.state == "failed" and all(one.state not in living for one in view.revisions)
+    )
 
 
 def _is_same(before: ServiceView, after: ServiceView | None) -> bool:
