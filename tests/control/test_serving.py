@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from argosy.api.serving import PromoteRequest, ServeProgress, ServeRequest
 from argosy.api.views import ServiceView
 from argosy.client.client import ControlClient
 from argosy.errors import ArgosyError, Conflict, InvalidInput, InvalidRequest, NotFound, RunFailed
+from argosy.flow.service_options import Ensemble, FunctionReference, ServiceOptions
 from argosy.home import Home
 
 from .models import make_model, pixels, predict_body
@@ -24,6 +26,7 @@ from .planes import plane, start_plane, stop_plane
 
 pytestmark = pytest.mark.slow
 T = TypeVar("T")
+OUTSIDE = ServiceOptions(ensemble=Ensemble(function=FunctionReference("../..", "os", "system")))
 
 
 def until(look: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
@@ -105,14 +108,22 @@ def _nothing_is_left(client: ControlClient, name: str) -> None:
         (ServeRequest("a", ["relative"]), InvalidRequest, "not an absolute path"),
         (ServeRequest("a", []), InvalidRequest, "no model to serve"),
         (ServeRequest("A_B", ["/x"]), InvalidRequest, "is not a name"),
+        (ServeRequest("a", ["/a\0b"]), InvalidRequest, "not an absolute path"),
+        (
+            ServeRequest("a", ["MODEL"], aggregate="function", options=OUTSIDE),
+            InvalidRequest,
+            "which is not here",
+        ),
         (ServeRequest("a", ["artifact:ffff"]), NotFound, "no model artifact 'ffff'"),
         (ServeRequest("a", ["/x"], replicas=(3, 1)), InvalidRequest, "3 to 1 replicas"),
         (ServeRequest("a", ["/x", "/y"], watch=True), InvalidRequest, "one folder of versions"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_done(
-    client: ControlClient, request_: ServeRequest, kind: type[ArgosyError], words: str
+    client: ControlClient, request_: ServeRequest, kind: type[ArgosyError], words: str, tmp_path: Path
 ) -> None:
+    if request_.models == ["MODEL"]:
+        request_ = replace(request_, models=[str(make_model(tmp_path / "m", 1))])
     with pytest.raises(kind) as caught:
         last(client, request_)
     assert words in caught.value.message

@@ -143,7 +143,7 @@ def delete(name: str, as_json: bool) -> None:
 def promote(
     name: str, revision: str, data: str, force: bool, margin: float, user: str | None, as_json: bool
 ) -> None:
-    """Give all requests to a revision, if it is no worse than what serves.
+    """Give all requests to a revision that is no worse than what serves.
 
     Both answer the validation split of the dataset that the model was trained on, or of DATASET.
     """
@@ -237,7 +237,7 @@ def token_list(as_json: bool) -> None:
 @click.option("--since", metavar="TIME", default="1d", show_default=True, help="Such as 6h, or ever.")
 @_json
 def audit(user: str | None, service: str | None, since: str, as_json: bool) -> None:
-    """Say who asked how much of what, when, and how often they were refused."""
+    """Say who asked how much of what, and what was refused."""
     from argosy.cli.commands import tokens as command
 
     command.audit(user, service, since, as_json)

@@ -93,7 +93,7 @@ class Importer:
         if model.startswith(ARTIFACT):
             return await asyncio.to_thread(self._stored, model.removeprefix(ARTIFACT))
         path = Path(model)
-        if not path.is_absolute():
+        if not path.is_absolute() or "\0" in model:
             raise InvalidRequest(
                 f"{model!r} is not an absolute path", hint=f"write it from /, or {ARTIFACT}DIGEST"
             )

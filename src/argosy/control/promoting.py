@@ -162,8 +162,16 @@ def _require_processes(view: ServiceView, serving: RevisionView, candidate: Revi
     )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # Too long for a name, or not one at all.
+        return False
+
+
 def _folder(path: Path) -> Path:
-    if not (path / FILE_NAME).is_file():
+    if not _is_file(path / FILE_NAME):
         raise InvalidInput(
             f"{path} is not a dataset: it has no {FILE_NAME}",
             hint="name a folder that argosy.data wrote, or the digest of a dataset artifact",

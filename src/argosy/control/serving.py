@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from argosy.home import Home
 from argosy.serve.deployment import Deployment, ModelReference, ServiceChange, checked
 
 Source = StoredModel | ModelFiles
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Serving:
@@ -81,7 +83,7 @@ class Serving:
         for digest, texts in request.sources.items():
             store_source(self._home, digest, texts)
         for place, function in _functions(request.options):
-            if not (self._home.sources / function.source).is_dir():
+            if not _DIGEST.fullmatch(function.source) or not (self._home.sources / function.source).is_dir():
                 raise InvalidRequest(
                     f"{place} is in the source snapshot {function.source[:12]!r}, which is not here",
                     hint="send its files under 'sources'",
