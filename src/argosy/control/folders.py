@@ -73,6 +73,11 @@ Deploy = Callable[[Watch, ModelFiles], Awaitable[None]]
 class _Watched:
     watch: Watch
     trouble: Trouble = field(default_factory=Trouble)
+    task: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 class FolderWatcher:
@@ -102,12 +107,17 @@ class FolderWatcher:
         known = self._watched.get(watch.service)
         if known is not None and known.watch == watch:
             return
+        if known is not None:
+            known.stop()
         self._watched[watch.service] = _Watched(watch)
         self._save()
         self._look_on()
 
     def forget(self, service: str) -> None:
-        if self._watched.pop(service, None) is not None:
+        known = self._watched.pop(service, None)
+        if known is not None:
+            # What is being imported must not bring back a service that was deleted.
+            known.stop()
             self._save()
 
     def watched(self, service: str) -> Watch | None:
@@ -121,9 +131,11 @@ class FolderWatcher:
         return watched.trouble.reason if watched else ""
 
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        tasks = [watched.task for watched in self._watched.values()]
+        open_tasks = [task for task in (self._looking, *tasks) if task is not None]
+        for task in open_tasks:
+            task.cancel()
+        await asyncio.gather(*open_tasks, return_exceptions=True)
 
     def _save(self) -> None:
         watches = [watched.watch for watched in self._watched.values()]
@@ -139,11 +151,16 @@ class FolderWatcher:
     async def _look(self) -> None:
         while self._watched:
             await asyncio.sleep(self._poll_seconds)
-            for watched in list(self._watched.values()):
-                try:
-                    await self._look_at(watched)
-                except Exception:
-                    _LOG.exception("folder %s could not be looked at", watched.watch.folder)
+            for watched in self._watched.values():
+                # One that takes long to deploy keeps no other waiting.
+                if watched.task is None or watched.task.done():
+                    watched.task = asyncio.get_running_loop().create_task(self._look_safely(watched))
+
+    async def _look_safely(self, watched: _Watched) -> None:
+        try:
+            await self._look_at(watched)
+        except Exception:
+            _LOG.exception("folder %s could not be looked at", watched.watch.folder)
 
     async def _look_at(self, watched: _Watched) -> None:
         watch, folder = watched.watch, Path(watched.watch.folder)

@@ -14,6 +14,7 @@ import msgspec
 from argosy.api.serving import ServeProgress, ServeRequest
 from argosy.api.views import ServiceView
 from argosy.artifacts.reference import ArtifactReference
+from argosy.control.changing import traffic_text
 from argosy.control.folders import FolderWatcher, Watch
 from argosy.control.importing import Described, Importer, ModelFiles, StoredModel
 from argosy.control.service_ports import ServiceControl, find_service
@@ -278,7 +279,9 @@ def _is_hopeless(view: ServiceView | None) -> bool:
 
 
 def _is_same(before: ServiceView, after: ServiceView | None) -> bool:
-    return after is not None and _newest(after) == _newest(before) and after.replicas == before.replicas
+    if after is None or _newest(after) != _newest(before):
+        return False
+    return after.replicas == before.replicas and traffic_text(after) == traffic_text(before)
 
 
 def _newest(view: ServiceView | None) -> int:
