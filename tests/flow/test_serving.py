@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argosy.flow.graph import ServiceNode, graph_from_json, graph_to_json
 from argosy.flow.service_options import (
     Access,
+    Batching,
+    Ensemble,
     FunctionReference,
     Release,
     ReleaseMode,
@@ -19,6 +23,7 @@ from argosy.flow.service_options import (
     Strategy,
     TierLimit,
 )
+from argosy.flow.service_reading import OptionReader
 from argosy.flow.service_rules import faults
 from argosy.flow.validation import find_problems
 
@@ -155,3 +160,48 @@ def test_the_defaults_are_possible_for_any_number_of_models(models: int | None) 
     assert (
         faults(ServiceOptions(strategy=Strategy.SHARDED, sharding=Sharding(rows=8)), (1, 9), "mean", 1) == []
     )
+
+
+NUMBER = st.one_of(st.floats(), st.integers(), st.just(10**400), st.just(-(10**400)))
+ANY_OPTIONS = st.builds(
+    ServiceOptions,
+    strategy=st.sampled_from(Strategy),
+    scaling=st.builds(Scaling, target=NUMBER, panic_threshold=NUMBER, idle_seconds=NUMBER),
+    batching=st.builds(Batching, max_batch_size=NUMBER, max_wait_seconds=NUMBER),
+    sharding=st.builds(Sharding, rows=NUMBER, tile=st.none() | st.tuples(NUMBER, NUMBER)),
+    ensemble=st.builds(Ensemble, weights=st.lists(NUMBER).map(tuple), quorum=st.integers()),
+    access=st.builds(
+        Access, tiers=st.dictionaries(st.text(), st.builds(TierLimit, concurrency=NUMBER, queue=NUMBER))
+    ),
+    release=st.builds(Release, mode=st.sampled_from(ReleaseMode), percent=st.integers()),
+)
+
+
+@given(options=ANY_OPTIONS, replicas=st.tuples(st.integers(), st.integers()), aggregate=st.text())
+def test_whatever_the_options_are_their_faults_can_be_told(
+    options: ServiceOptions, replicas: tuple[int, int], aggregate: str
+) -> None:
+    for fault in faults(options, replicas, aggregate, 2):
+        assert fault.place
+        assert fault.message
+        assert fault.hint
+
+
+KEYS = st.sampled_from(
+    ["strategy", "scaling", "metric", "target", "access", "tiers", "queue", "sharding", "clean", "tile", "x"]
+)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(tree=PLAIN)
+def test_whatever_is_read_as_options_gives_options_or_says_why(tree: object) -> None:
+    reader = OptionReader()
+    options = reader.struct(ServiceOptions, tree)
+    assert isinstance(options, ServiceOptions)
+    assert reader.faults or isinstance(tree, dict)
+    assert all(fault.message and fault.hint for fault in reader.faults)
+    faults(options, (1, 1), "mean", None)

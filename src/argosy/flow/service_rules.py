@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,6 +22,8 @@ from argosy.flow.service_options import (
 
 AGGREGATES = ("mean", "weighted_mean", "majority_vote", "function")
 MOST_REPLICAS = 256
+# What is beyond is a slip of the pen: times are seconds, sizes bytes.
+_LARGEST = 1e15
 _TIER = re.compile(r"[a-z0-9]([-a-z0-9_]{0,61}[a-z0-9])?")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
@@ -104,7 +105,7 @@ def _weights(aggregate: str, weights: tuple[float, ...], models: int | None) -> 
         )
     elif not weights:
         yield Fault("ensemble.weights", "the aggregate 'weighted_mean' has no weights", "give one a model")
-    if weights and not (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0):
+    if weights and not (all(0 <= weight <= _LARGEST for weight in weights) and sum(weights) > 0):
         shown = ", ".join(f"{weight:g}" for weight in weights)
         yield Fault(
             "ensemble.weights",
@@ -218,11 +219,16 @@ def _release(release: Release) -> Iterator[Fault]:
 
 
 def _at_least(place: str, value: float, least: float) -> Iterator[Fault]:
-    if not least <= value < math.inf:
-        yield Fault(place, f"{value:g} is too little" if value < least else f"{value:g} is no amount",
-                    f"write a number from {least:g}")  # fmt: skip
+    if not least <= value <= _LARGEST:
+        yield Fault(place, _no_amount(value, value < least), f"write a number from {least:g}")
 
 
 def _more_than(place: str, value: float, limit: float) -> Iterator[Fault]:
-    if not limit < value < math.inf:
-        yield Fault(place, f"{value:g} is no amount", f"write a number above {limit:g}")
+    if not limit < value <= _LARGEST:
+        yield Fault(place, _no_amount(value, False), f"write a number above {limit:g}")
+
+
+def _no_amount(value: float, is_less: bool) -> str:
+    if abs(value) > _LARGEST:
+        return "a number of that size is no amount"
+    return f"{value:g} is too little" if is_less else f"{value:g} is no amount"
