@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from fake_serving import fake_api
 
 from argosy import __version__
 from argosy.api.codec import error_view
@@ -28,19 +29,16 @@ from argosy.api.process import Announcement, ControlProcess, announce, start_tic
 from argosy.api.views import (
     AttemptView,
     LogLine,
-    MemberView,
     NodeView,
     Progress,
-    ReplicaView,
     RunRequest,
     RunSummary,
     RunView,
-    ServiceView,
     ShutdownRequest,
     ShutdownView,
     StatusView,
 )
-from argosy.control import http
+from argosy.control import answers
 from argosy.control.http import create_app
 from argosy.errors import Conflict, InvalidGraph, NotFound, Problem
 from argosy.home import Home
@@ -64,6 +62,7 @@ class FakeControl:
         self._stop = stop
         self._file = home.root / "fake.json"
         self._started_at = time.time()
+        self.serving = fake_api(home)
         self._runs: dict[str, Record] = {}
         if self._file.exists():
             self._runs = msgspec.json.decode(self._file.read_bytes(), type=dict[str, Record])
@@ -155,22 +154,6 @@ class FakeControl:
         if record.state != "running":
             yield [LogLine(node, f"{record.run}:{node}:1", 0, f"{node} ends") for node in nodes]
 
-    async def services(self) -> list[ServiceView]:
-        gateway = self._home.root / "gateway.url"
-        if not gateway.exists():
-            return []
-        url = f"{gateway.read_text()}/v1/models/digits:predict"
-        replicas = [ReplicaView("cnn-1", "ready", 9001, 11), ReplicaView("cnn-2", "starting", 9002, 12)]
-        members = [MemberView("digits-cnn", "cnn", "ab" * 32, url.replace("digits", "digits-cnn"), replicas)]
-        return [
-            ServiceView(
-                "digits", "ready", 3, url, "mean", self._started_at, run="hello-0001", members=members
-            )
-        ]
-
-    async def delete_service(self, service: str) -> ServiceView:
-        raise NotFound(f"there is no service {service!r}")
-
     async def status(self) -> StatusView:
         active = sum(record.state == "running" for record in self._runs.values())
         gateway = "http://127.0.0.1:8080"
@@ -185,13 +168,13 @@ class FakeControl:
             memory_total=4 * 2**30,
             memory_used=2**30,
             runs_active=active,
-            services=len(await self.services()),
+            services=len(await self.serving.services()),
         )
 
     async def shut_down(self, request: ShutdownRequest) -> ShutdownView:
         running = [record.run for record in self._runs.values() if record.state == "running"]
         self._stop.set()
-        return ShutdownView(os.getpid(), [service.name for service in await self.services()], running)
+        return ShutdownView(os.getpid(), [service.name for service in await self.serving.services()], running)
 
     def _view(self, record: Record, started: bool) -> RunView:
         over = record.state != "running"
@@ -290,7 +273,7 @@ def main() -> int:
     home = Home(arguments.home)
     with (home.root / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
-    http.__version__ = os.environ.get("FAKE_VERSION", __version__)
+    answers.__version__ = os.environ.get("FAKE_VERSION", __version__)
     match os.environ.get("FAKE_START", ""):
         case "die":
             sys.stderr.write("OSError: the sky is falling\n")

@@ -24,6 +24,7 @@ HEAVY = {
     "tensorflow",
     "typer",
     "uvicorn",
+    "yaml",
 }
 PROBE = """
 import atexit, json, sys
@@ -40,6 +41,10 @@ atexit.register(lambda: open({path!r}, "w").write(json.dumps(sorted(m for m in s
         ["show", "hello-0001"],
         ["status"],
         ["services"],
+        ["serve", "--help"],
+        ["serve", "hello", "--name", "digits"],
+        ["token", "list"],
+        ["audit"],
         ["graph", "hello.py"],
     ],
 )
@@ -48,6 +53,7 @@ def test_no_heavy_library_is_imported(shared: Command, arguments: list[str]) -> 
     (shared.folder / "sitecustomize.py").write_text(PROBE.format(path=str(modules)))
     environment = shared.environment()
     environment["PYTHONPATH"] += f":{shared.folder}"
+    (shared.folder / "hello").mkdir(exist_ok=True)
     subprocess.run(
         [*COMMAND, *arguments],
         cwd=shared.folder,

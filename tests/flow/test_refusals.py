@@ -127,7 +127,11 @@ ARGUMENTS = [
         "m = train(ingest('a'))\nar.serve('a', [m], replicas='many')",
         "'replicas' of 'serve'",
     ),
-    ("an aggregate", "m = train(ingest('a'))\nar.serve('a', [m], aggregate='sum')", "aggregates by 'sum'"),
+    (
+        "an aggregate",
+        "m = train(ingest('a'))\nar.serve('a', [m], aggregate='sum')",
+        "'sum' is no way to make one answer",
+    ),
     ("a dict of models", "m = train(ingest('a'))\nar.serve('a', {'m': m})", "inside a dict"),
     ("a service twice", "m = [train(ingest('a'))]; ar.serve('a', m)\nar.serve('a', m)", "is served twice"),
     ("arriving of one result", "m = count(1)\nar.arriving(m)", "arrives at once"),

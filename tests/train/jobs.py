@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 from argosy import data, reporting, train
+from argosy.artifacts.handles import Dataset
+from argosy.artifacts.reference import ArtifactReference
 from argosy.data import ImagePreprocessing
 
 PREPROCESSING = ImagePreprocessing(height=12, width=12)
@@ -130,7 +132,8 @@ def layers_of_the_example(*, rank: int, workers: int, output: str, example: str)
 
 def fit_and_export(*, rank: int, workers: int, dataset: str, output: str, node: str) -> None:
     _install(rank, workers, output, node, [])
-    result = train.fit(noisy, Path(dataset), epochs=1, preprocessing=PREPROCESSING)
+    stored = Dataset(dataset, reference=ArtifactReference("d1" * 32, "dataset", 1))
+    result = train.fit(noisy, stored, epochs=1, preprocessing=PREPROCESSING)
     model = train.export(result, name="noisy")
     (Path(output) / f"model-{rank}.txt").write_text(str(model.path))
 

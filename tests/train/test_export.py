@@ -38,6 +38,7 @@ def test_the_directory_is_what_the_model_server_reads(exported: Path) -> None:
     assert tuple(json.loads((exported / "labels.json").read_text())) == CLASSES
     model = Model(exported)
     assert model.name == "noisy"
+    assert model.card()["dataset"] == "d1" * 32
     assert {"validation_accuracy", "validation_loss", "seconds"} <= set(model.metrics)
     rule = ImagePreprocessing.from_json((exported / "preprocessing.json").read_text())
     assert rule == ImagePreprocessing(height=12, width=12)

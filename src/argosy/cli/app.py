@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from argosy import __version__
+from argosy.cli.service_app import COMMANDS
 from argosy.errors import InvalidRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -193,21 +193,5 @@ def cancel(run_id: str, as_json: bool) -> None:
     command.cancel(run_id, as_json)
 
 
-@argosy.command()
-@json_option
-def services(as_json: bool) -> None:
-    """List the services and their addresses."""
-    from argosy.cli.commands import services as command
-
-    command.services(as_json)
-
-
-@argosy.command()
-@click.argument("service")
-@click.argument("image_file", nargs=-1, required=True, type=click.Path(path_type=Path))
-@json_option
-def predict(service: str, image_file: tuple[Path, ...], as_json: bool) -> None:
-    """Ask a service what is in images."""
-    from argosy.cli.commands import predict as command
-
-    command.predict(service, image_file, as_json)
+for _command in COMMANDS:
+    argosy.add_command(_command)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import msgspec
 from argosy.api.views import RunRequest
 from argosy.cli.arguments import Target
 from argosy.cli.output import aligned, stdout_kept_clean
+from argosy.cli.users import user_name
 from argosy.errors import InvalidRequest
 from argosy.flow.loading import load
 
@@ -50,13 +49,6 @@ def _texts(target: Target, loaded: LoadedWorkflow) -> dict[str, str]:
 
 def run_request(traced: Traced) -> RunRequest:
     return RunRequest(graph=msgspec.to_builtins(traced.graph), source=traced.source, user=user_name())
-
-
-def user_name() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def workflow_help(target: Target, command: str) -> str:

@@ -26,11 +26,13 @@ class ServiceFailed(errors.ArgosyError):
 class PredictionClient:
     """One connection to the predict address ``http://HOST:PORT/v1/models/NAME:predict``.
 
-    Raises InvalidInput for what the service refuses (4xx), ServiceFailed for everything else.
+    ``token`` says who asks. Raises InvalidInput for what the service refuses (4xx), ServiceFailed for
+    everything else.
     """
 
-    def __init__(self, url: str, timeout_seconds: float = 60.0) -> None:
+    def __init__(self, url: str, timeout_seconds: float = 60.0, token: str = "") -> None:
         parts = urlsplit(url)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._url = url
         self._path = parts.path
         self._connection = http.client.HTTPConnection(
@@ -56,12 +58,20 @@ class PredictionClient:
 
     def labels(self) -> list[str]:
         """What the places of a prediction stand for; empty if the service does not say."""
-        status, body = self._ask("GET", f"{self._path.removesuffix(':predict')}/metadata", None)
-        labels = _member(body, "labels") if status == 200 else None
+        labels = self.metadata().get("labels")
         return [str(label) for label in labels] if isinstance(labels, list) else []
 
+    def metadata(self) -> dict[str, Any]:
+        """What the service says of its inputs and outputs; empty if it does not say."""
+        status, body = self._ask("GET", f"{self._path.removesuffix(':predict')}/metadata", None)
+        try:
+            document = msgspec.json.decode(body) if status == 200 else None
+        except msgspec.MsgspecError:
+            document = None
+        return document if isinstance(document, dict) else {}
+
     def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        headers = {} if body is None else {"Content-Type": "application/json"}
+        headers = self._headers if body is None else {"Content-Type": "application/json", **self._headers}
         try:
             self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()

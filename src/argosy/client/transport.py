@@ -46,9 +46,9 @@ class Transport:
         finally:
             connection.close()
 
-    def lines(self, path: str) -> Iterator[bytes]:
+    def lines(self, path: str, method: str = "GET", body: bytes | None = None) -> Iterator[bytes]:
         """The documents of an NDJSON answer. Raises as :meth:`request` does, also after the first of them."""
-        connection, response = self._open("GET", path, None)
+        connection, response = self._open(method, path, body)
         rest = b""
         try:
             while chunk := response.read1(_CHUNK):

@@ -20,12 +20,19 @@ class Answers(Protocol):
 
 
 class Deployments:
-    """``deploy`` starts a deployment, ``get`` reads an artifact; ``answers`` is told what came of it."""
+    """``deploy`` starts a deployment, ``get`` reads an artifact, ``user`` says whose run it is; ``answers``
+    is told what came of it."""
 
-    def __init__(self, deploy: Callable[[Deployment], None], get: Callable[[Value], object]):
+    def __init__(
+        self,
+        deploy: Callable[[Deployment], None],
+        get: Callable[[Value], object],
+        user: Callable[[str], str] = lambda run: "",
+    ):
         self.answers: Answers | None = None
         self._deploy = deploy
         self._get = get
+        self._user = user
 
     def deploy(self, run: str, node: NodeId, generation: int, service: ServiceNode, models: Value) -> None:
         """Ask for it. What is wrong with it is an answer like any other."""
@@ -36,9 +43,11 @@ class Deployments:
                     models=tuple(self._named(reference) for reference in _model_references(models)),
                     replicas=service.replicas,
                     aggregate=service.aggregate,
+                    options=service.options,
                     run=run,
                     node=node,
                     generation=generation,
+                    user=self._user(run),
                 )
             )
         except ArgosyError as error:

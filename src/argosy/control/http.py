@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from argosy import __version__
-from argosy.api.codec import decode_request, encode, error_view
-from argosy.api.limits import HEARTBEAT_SECONDS, MAXIMUM_REQUEST_BYTES, VERSION_HEADER
+from argosy.api.codec import encode, error_view
+from argosy.api.limits import HEARTBEAT_SECONDS
 from argosy.api.views import LogLine, RunRequest, RunView, ShutdownRequest
+from argosy.control.answers import answer, body_of, refuse_other_version
 from argosy.control.openapi import describe
 from argosy.control.service import ControlService
+from argosy.control.service_http import add_service_routes
 from argosy.control.streams import Streams
-from argosy.errors import ArgosyError, Conflict, InvalidRequest, NotFound, TooLarge
+from argosy.errors import ArgosyError, InvalidRequest, NotFound
 
-T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,7 +29,7 @@ def create_app(service: ControlService, heartbeat_seconds: float = HEARTBEAT_SEC
     app = FastAPI(title="Argosy control plane", version=__version__, docs_url=None, redoc_url=None)
     app.state.streams = Streams(heartbeat_seconds)
     _add_run_routes(app, service)
-    _add_service_routes(app, service)
+    add_service_routes(app, service)
     _add_plane_routes(app, service)
     _add_error_handlers(app)
     describe(app)
@@ -40,20 +41,20 @@ def _add_run_routes(app: FastAPI, service: ControlService) -> None:
 
     @app.post("/v1/runs", status_code=201)
     async def submit(request: Request) -> Response:
-        _refuse_other_version(request)
-        return _answer(await service.submit(await _body(request, RunRequest)), 201)
+        refuse_other_version(request)
+        return answer(await service.submit(await body_of(request, RunRequest)), 201)
 
     @app.get("/v1/runs")
     async def runs(limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> Response:
-        return _answer(await service.runs(limit))
+        return answer(await service.runs(limit))
 
     @app.get("/v1/runs/{run}")
     async def run(run: str) -> Response:
-        return _answer(await service.run(run))
+        return answer(await service.run(run))
 
     @app.post("/v1/runs/{run}/cancel")
     async def cancel(run: str) -> Response:
-        return _answer(await service.cancel(run))
+        return answer(await service.cancel(run))
 
     @app.get("/v1/runs/{run}/watch")
     async def watch(run: str) -> Response:
@@ -64,32 +65,16 @@ def _add_run_routes(app: FastAPI, service: ControlService) -> None:
         return streams.response(await service.logs(run, node, follow), _log_lines)
 
 
-def _add_service_routes(app: FastAPI, service: ControlService) -> None:
-    @app.get("/v1/services")
-    async def services() -> Response:
-        return _answer(await service.services())
-
-    @app.delete("/v1/services/{service_name}")
-    async def delete_service(service_name: str) -> Response:
-        return _answer(await service.delete_service(service_name))
-
-
 def _add_plane_routes(app: FastAPI, service: ControlService) -> None:
     @app.get("/v1/status")
     async def status() -> Response:
-        return _answer(await service.status())
+        return answer(await service.status())
 
     @app.post("/v1/shutdown")
     async def shut_down(request: Request) -> Response:
-        answer = await service.shut_down(await _body(request, ShutdownRequest))
+        ended = await service.shut_down(await body_of(request, ShutdownRequest))
         app.state.streams.stop()
-        return _answer(answer)
-
-
-def _answer(view: Any, status: int = 200) -> Response:
-    return Response(
-        encode(view), status, headers={VERSION_HEADER: __version__}, media_type="application/json"
-    )
+        return answer(ended)
 
 
 def _run_line(view: RunView) -> bytes:
@@ -98,37 +83,6 @@ def _run_line(view: RunView) -> bytes:
 
 def _log_lines(lines: Sequence[LogLine]) -> bytes:
     return b"".join(encode(line) + b"\n" for line in lines)
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """The body as ``kind``, read no further than the limit. An empty body stands for all defaults."""
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MAXIMUM_REQUEST_BYTES:
-        raise _too_large()
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAXIMUM_REQUEST_BYTES:
-            raise _too_large()
-    return decode_request(bytes(body) or b"{}", kind)
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(
-        f"the request is larger than {MAXIMUM_REQUEST_BYTES // 2**20} MiB",
-        hint="pass large data to a step as a file or a dataset, not as a parameter or a literal in the graph",
-    )
-
-
-def _refuse_other_version(request: Request) -> None:
-    """A graph of another version may mean something else here."""
-    asked = request.headers.get(VERSION_HEADER, __version__)
-    if asked != __version__:
-        raise Conflict(
-            f"the control plane of this home is Argosy {__version__}, and this request comes from {asked}",
-            hint="stop the control plane with 'argosy down'; the next 'argosy run' starts the other version",
-            context={"control_plane": __version__, "caller": asked},
-        )
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -142,14 +96,14 @@ async def _on_argosy_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ArgosyError)
     if error.http_status >= 500:
         _LOG.error("%s %s: %s", request.method, request.url.path, error)
-    return _answer(error_view(error), error.http_status)
+    return answer(error_view(error), error.http_status)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
     invalid = InvalidRequest(f"{request.url.path}: {faults}", hint="/openapi.json describes every request")
-    return _answer(error_view(invalid), invalid.http_status)
+    return answer(error_view(invalid), invalid.http_status)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -159,9 +113,9 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         view = error_view(missing)
     else:
         view = error_view(InvalidRequest(f"{request.method} {request.url.path}: {error.detail}"))
-    answer = _answer(view, error.status_code)
-    answer.headers.update(error.headers or {})
-    return answer
+    told = answer(view, error.status_code)
+    told.headers.update(error.headers or {})
+    return told
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
@@ -170,4 +124,4 @@ async def _on_fault(request: Request, error: Exception) -> Response:
         f"the control plane failed at {request.method} {request.url.path}: {type(error).__name__}",
         hint="its log, logs/control.log in the home, holds the traceback",
     )
-    return _answer(error_view(fault), 500)
+    return answer(error_view(fault), 500)

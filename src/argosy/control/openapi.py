@@ -7,6 +7,19 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 
+from argosy.api.serving import (
+    AuditView,
+    ChangeView,
+    PromoteRequest,
+    RollbackRequest,
+    ScaleRequest,
+    ServeProgress,
+    ServeRequest,
+    TokenCreated,
+    TokenRequest,
+    TokenView,
+    TrafficRequest,
+)
 from argosy.api.views import (
     ErrorView,
     LogLine,
@@ -21,6 +34,12 @@ from argosy.api.views import (
 
 _REQUESTS: dict[tuple[str, str], Any] = {
     ("post", "/v1/runs"): RunRequest,
+    ("post", "/v1/services"): ServeRequest,
+    ("post", "/v1/services/{service_name}/scale"): ScaleRequest,
+    ("post", "/v1/services/{service_name}/traffic"): TrafficRequest,
+    ("post", "/v1/services/{service_name}/promote"): PromoteRequest,
+    ("post", "/v1/services/{service_name}/rollback"): RollbackRequest,
+    ("post", "/v1/tokens"): TokenRequest,
     ("post", "/v1/shutdown"): ShutdownRequest,
 }
 _RESPONSES: dict[tuple[str, str], Any] = {
@@ -31,11 +50,25 @@ _RESPONSES: dict[tuple[str, str], Any] = {
     ("get", "/v1/runs/{run}/watch"): RunView,
     ("get", "/v1/runs/{run}/logs"): LogLine,
     ("get", "/v1/services"): list[ServiceView],
+    ("post", "/v1/services"): ServeProgress,
+    ("get", "/v1/services/{service_name}"): ServiceView,
     ("delete", "/v1/services/{service_name}"): ServiceView,
+    ("post", "/v1/services/{service_name}/scale"): ChangeView,
+    ("post", "/v1/services/{service_name}/traffic"): ChangeView,
+    ("post", "/v1/services/{service_name}/promote"): ChangeView,
+    ("post", "/v1/services/{service_name}/rollback"): ChangeView,
+    ("get", "/v1/tokens"): list[TokenView],
+    ("post", "/v1/tokens"): TokenCreated,
+    ("post", "/v1/tokens/{token}/revoke"): TokenView,
+    ("get", "/v1/audit"): list[AuditView],
     ("get", "/v1/status"): StatusView,
     ("post", "/v1/shutdown"): ShutdownView,
 }
-_STREAMS = {"/v1/runs/{run}/watch", "/v1/runs/{run}/logs"}
+_STREAMS = {
+    ("get", "/v1/runs/{run}/watch"),
+    ("get", "/v1/runs/{run}/logs"),
+    ("post", "/v1/services"),
+}
 _ERRORS = {"4XX": "The request is at fault", "5XX": "The control plane can not answer"}
 
 
@@ -60,13 +93,14 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     responses = dict(zip(routes, rest[len(_REQUESTS) :], strict=True))
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            _complete(operation, path, requests.get((method, path)), responses[(method, path)], error)
+            is_stream = (method, path) in _STREAMS
+            _complete(operation, is_stream, requests.get((method, path)), responses[(method, path)], error)
     document["components"] = {"schemas": components}
     return document
 
 
-def _complete(operation: dict[str, Any], path: str, request: Any, response: Any, error: Any) -> None:
-    media_type = "application/x-ndjson" if path in _STREAMS else "application/json"
+def _complete(operation: dict[str, Any], is_stream: bool, request: Any, response: Any, error: Any) -> None:
+    media_type = "application/x-ndjson" if is_stream else "application/json"
     success = next(code for code in operation["responses"] if code.startswith("2"))
     operation["responses"] = {
         success: {"description": "Done", "content": {media_type: {"schema": response}}},

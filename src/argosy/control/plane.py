@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -18,7 +18,6 @@ from argosy.api.views import (
     RunRequest,
     RunSummary,
     RunView,
-    ServiceView,
     ShutdownRequest,
     ShutdownView,
     StatusView,
@@ -27,10 +26,18 @@ from argosy.artifacts.reference import Value
 from argosy.artifacts.store import ArtifactStore
 from argosy.clock import Clock, SystemClock
 from argosy.control import views
+from argosy.control.access import Access, AuditRecords, Tokens
 from argosy.control.deployments import Deployments
+from argosy.control.importing import Importer
 from argosy.control.logs import LogReader
 from argosy.control.machine import machine_capacity
+from argosy.control.promoting import Promotion
+from argosy.control.service_api import ServiceApi
+from argosy.control.service_ports import ServiceControl
+from argosy.control.serving import Serving
 from argosy.control.sources import store_source
+from argosy.control.tasks import PREFIX as TASK_PREFIX
+from argosy.control.tasks import Tasks
 from argosy.control.watching import Watchers
 from argosy.engine.shell import Engine
 from argosy.errors import ArgosyError, Conflict, NotFound
@@ -42,6 +49,7 @@ from argosy.metadata.store import MetadataStore
 from argosy.runtime.protocol import RuntimeEvent
 from argosy.runtime.runtime import Runtime
 from argosy.schedule.queue import JobQueue
+from argosy.serve.deployment import Deployment, ServiceChange
 from argosy.serve.manager import ServiceManager
 
 _LOG = logging.getLogger(__name__)
@@ -61,14 +69,27 @@ class ControlPlane:
         self._capacity = machine_capacity()
         self._queue = JobQueue(self._capacity)
         self._runtime = Runtime(home, self._on_runtime_event)
-        self._deployments = Deployments(self._deploy, self._artifacts.get)
+        self._deployments = Deployments(self._deploy, self._artifacts.get, self._author)
         self._services = ServiceManager(
             home,
             self._runtime,
             store,
             self._artifacts.path,
-            self._deployments.on_change,
+            self._on_service_change,
             self._clock,
+        )
+        self._tasks = Tasks(home, self._runtime)
+        # The narrow faces of the serve room: what the manager, the tokens and the audit have to offer.
+        services = cast("ServiceControl", self._services)
+        importer = Importer(home, store, self._tasks, self._clock)
+        self._serving = Serving(home, services, importer)
+        tokens, audit = cast("Tokens", self._services), cast("AuditRecords", store)
+        self._access = Access(tokens, audit, lambda revoked: services.set_revoked(revoked), self._clock)
+        self.serving = ServiceApi(
+            services,
+            self._serving,
+            Promotion(home, store, self._artifacts, self._tasks),
+            self._access,
         )
         self._engine = Engine(
             home,
@@ -91,7 +112,9 @@ class ControlPlane:
         """Adopt what an earlier control plane left running and resume its runs and services."""
         alive = await self._runtime.start()
         self._adopted = bool(alive)
+        self._tasks.start(alive)
         await self._services.start(alive)
+        self._serving.start()
         self._engine.recover(alive)
 
     async def abandon(self) -> None:
@@ -102,6 +125,7 @@ class ControlPlane:
     async def close(self) -> None:
         """End cleanly: unless it was asked to keep them, nothing that was started is left."""
         self._engine.close()
+        await self._serving.close()
         await self._services.close()
         if self._keep_processes:
             await self._runtime.detach()
@@ -113,11 +137,21 @@ class ControlPlane:
     def _on_runtime_event(self, event: RuntimeEvent) -> None:
         if self._engine.owns(event.attempt):
             self._engine.on_runtime_event(event)
+        elif event.attempt.startswith(TASK_PREFIX):
+            self._tasks.on_event(event)
         else:
             self._services.on_event(event)
 
-    def _deploy(self, deployment: Any) -> None:
+    def _deploy(self, deployment: Deployment) -> None:
         self._services.deploy(deployment)
+
+    def _author(self, run: str) -> str:
+        record = self._store.run(run)
+        return record.user if record else ""
+
+    def _on_service_change(self, change: ServiceChange) -> None:
+        self._serving.on_change(change)
+        self._deployments.on_change(change)
 
     def _on_change(self, run: str) -> None:
         self._watchers.changed(run)
@@ -180,17 +214,6 @@ class ControlPlane:
         if node not in names:
             shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise NotFound(f"run {run} has no node {node!r}", hint=f"its nodes are {shown}")
-
-    async def services(self) -> list[ServiceView]:
-        return self._services.views()
-
-    async def delete_service(self, service: str) -> ServiceView:
-        for view in self._services.views():
-            if view.name == service:
-                self._services.delete(service)
-                return view
-        names = ", ".join(view.name for view in self._services.views()) or "none"
-        raise NotFound(f"there is no service {service!r}", hint=f"services here: {names}")
 
     async def status(self) -> StatusView:
         used = self._queue.state.used

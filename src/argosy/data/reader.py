@@ -24,14 +24,18 @@ Columns = dict[str, npt.NDArray[Any]]
 
 def open_dataset(dataset: Dataset | Path) -> DatasetReader:
     """Read the manifest. Shards are opened, and their checksums verified, when first touched."""
-    return DatasetReader(dataset if isinstance(dataset, Path) else dataset.path)
+    if isinstance(dataset, Path):
+        return DatasetReader(dataset)
+    return DatasetReader(dataset.path, dataset.digest)
 
 
 class DatasetReader:
-    """One dataset folder. ``manifest`` is what it says of itself."""
+    """One dataset folder. ``manifest`` is what it says of itself; ``digest`` is that of the stored artifact,
+    empty for a folder that is none."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, digest: str = ""):
         self.directory = directory
+        self.digest = digest
         self.manifest: Manifest = read_manifest(directory)
 
     @property

@@ -22,6 +22,7 @@ from argosy.flow.graph import (
 from argosy.flow.locations import Location
 from argosy.flow.naming import assign_ids, labels
 from argosy.flow.origin import Origin
+from argosy.flow.serving import ServiceSettings
 from argosy.flow.signatures import Types
 from argosy.flow.steps import Step
 
@@ -41,8 +42,8 @@ class StepFacts:
 class Draft:
     """A node whose id is not known yet: references hold the numbers of drafts, as texts.
 
-    ``faulty`` are the arguments whose values could not be taken; that has been said. ``service`` is the name,
-    the replicas and the aggregate of a service, which has no ``step``.
+    ``faulty`` are the arguments whose values could not be taken; that has been said. ``service`` holds the
+    settings of a service, which has no ``step``.
     """
 
     base: str
@@ -53,7 +54,7 @@ class Draft:
     step: Step[..., Any] | None = None
     map_over: str | None = None
     faulty: set[str] = field(default_factory=set)
-    service: tuple[str, tuple[int, int], str] = ("", (1, 1), "")
+    service: ServiceSettings = field(default_factory=ServiceSettings)
 
 
 class Traced(Protocol):
@@ -91,18 +92,19 @@ def _labels(drafts: Sequence[Draft]) -> list[str]:
     texts = [""] * len(drafts)
     for members in groups.values():
         for index, text in zip(members, labels([drafts[i].arguments for i in members]), strict=True):
-            texts[index] = text if drafts[index].step else drafts[index].service[0]
+            texts[index] = text if drafts[index].step else drafts[index].service.name
     return texts
 
 
 def _service_node(draft: Draft, node_id: NodeId, label: str, file: str) -> ServiceNode:
-    name, replicas, aggregate = draft.service
+    settings = draft.service
     return ServiceNode(
         id=node_id,
-        service=name,
+        service=settings.name,
         models=draft.arguments["models"],
-        replicas=replicas,
-        aggregate=aggregate,
+        replicas=settings.replicas,
+        aggregate=settings.aggregate,
+        options=settings.options,
         label=label,
         line=draft.location.line,
         file=file,

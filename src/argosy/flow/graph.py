@@ -7,6 +7,7 @@ from typing import Any, NewType
 import msgspec
 
 from argosy.errors import InvalidRequest
+from argosy.flow.service_options import ServiceOptions
 
 NodeId = NewType("NodeId", str)
 
@@ -122,6 +123,7 @@ class ServiceNode(msgspec.Struct, frozen=True, tag="service", omit_defaults=True
     line: int = 0
     timeout_seconds: float | None = None
     file: str = ""
+    options: ServiceOptions = ServiceOptions()
 
 
 Node = StepNode | ServiceNode

@@ -42,7 +42,7 @@ def load(path: Path | str, workflow_name: str | None = None) -> LoadedWorkflow:
     that is not there, InvalidRequest or InvalidGraph for one that can not be used, never what the user's
     code raised.
     """
-    file = _checked_file(Path(path))
+    file = checked_file(Path(path))
     tree = SourceTree(file.parent)
     module = file.stem
     origin = Origin(tree, module, LocalImports(tree))
@@ -57,7 +57,8 @@ def load(path: Path | str, workflow_name: str | None = None) -> LoadedWorkflow:
     return LoadedWorkflow(workflow, texts)
 
 
-def _checked_file(path: Path) -> Path:
+def checked_file(path: Path) -> Path:
+    """The Python file that a user names, if it can be imported. Raises NotFound, InvalidRequest."""
     if not path.exists():
         hint = _similar_files(path) or "check the path"
         raise NotFound(f"there is no file {str(path)!r}", hint=hint)

@@ -11,11 +11,11 @@ from argosy.errors import InvalidRequest, Problem
 from argosy.flow.checking import argument_problems
 from argosy.flow.graph import Argument, Arriving, Collection, Literal, ServiceNode, StepNode, node_arguments
 from argosy.flow.rules import Subject
+from argosy.flow.service_rules import faults
 from argosy.flow.types import ANY, ARTIFACT_NAMES, ListOf, Plain, Type, parse_type
 from argosy.units import format_memory
 
 OUTPUTS = frozenset({"json", *ARTIFACT_NAMES})
-AGGREGATES = ("mean", "weighted_mean", "majority_vote", "function")
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _MODELS = ListOf(Plain("model"))
 
@@ -251,25 +251,34 @@ def models_are_models(subject: Subject, node: ServiceNode) -> Iterator[Problem]:
         yield Problem("models", message, hint, subject.where(node))
 
 
-def replicas_are_a_range(subject: Subject, node: ServiceNode) -> Iterator[Problem]:
-    fewest, most = node.replicas
-    if not 1 <= fewest <= most:
-        yield Problem(
-            "replicas",
-            f"service {node.service!r} asks for {fewest} to {most} replicas",
-            "write replicas=(fewest, most) with 1 ≤ fewest ≤ most, such as (1, 4)",
-            subject.where(node),
-        )
+def options_are_possible(subject: Subject, node: ServiceNode) -> Iterator[Problem]:
+    for fault in faults(node.options, node.replicas, node.aggregate, _model_count(node.models)):
+        rule = fault.place.partition(".")[0]
+        message = f"{fault.place} of service {node.service!r}: {fault.message}"
+        yield Problem(rule, message, fault.hint, subject.where(node))
 
 
-def aggregate_is_known(subject: Subject, node: ServiceNode) -> Iterator[Problem]:
-    if node.aggregate not in AGGREGATES:
-        yield Problem(
-            "aggregate",
-            f"service {node.service!r} aggregates by {node.aggregate[:80]!r}, which is not known",
-            f"use one of {', '.join(map(repr, AGGREGATES))}",
-            subject.where(node),
-        )
+def _model_count(models: Argument) -> int | None:
+    """How many models there will be; None when only the run will show."""
+    if not isinstance(models, Collection):
+        return None
+    return len(models.items)
+
+
+def functions_are_in_the_snapshot(subject: Subject, node: ServiceNode) -> Iterator[Problem]:
+    named = {
+        "sharding.clean": node.options.sharding.clean,
+        "ensemble.function": node.options.ensemble.function,
+    }
+    for place, function in named.items():
+        if function is not None and function.source != subject.graph.source.digest:
+            yield Problem(
+                "function",
+                f"{place} of service {node.service!r} is in snapshot {function.source[:80]!r}, "
+                "which is not the graph's own",
+                "send what `argosy graph FILE --format json` prints",
+                subject.where(node),
+            )
 
 
 STEP_RULES = (
@@ -289,7 +298,7 @@ STEP_RULES = (
 SERVICE_RULES = (
     service_name_is_a_label,
     models_are_models,
-    replicas_are_a_range,
-    aggregate_is_known,
+    options_are_possible,
+    functions_are_in_the_snapshot,
     arriving_stands_alone,
 )

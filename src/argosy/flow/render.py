@@ -19,6 +19,7 @@ from argosy.flow.graph import (
     node_arguments,
     upstream,
 )
+from argosy.flow.service_options import Strategy
 from argosy.units import format_duration, format_memory
 
 _MOST_NAMES = 6
@@ -72,6 +73,8 @@ def _facts(node: Node) -> Iterator[str]:
     if isinstance(node, ServiceNode):
         fewest, most = node.replicas
         yield f"{fewest} to {most} replicas a model" if fewest != most else f"{fewest} replicas a model"
+        if node.options.strategy is not Strategy.REPLICATED:
+            yield node.options.strategy.value
         return
     if node.map_over:
         yield f"once for each of {node.map_over}"

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from argosy.errors import InvalidRequest
 from argosy.flow.current import current_trace
+from argosy.flow.service_options import (
+    Access,
+    Balancing,
+    Batching,
+    Ensemble,
+    Release,
+    Scaling,
+    Sharding,
+    Strategy,
+    TierLimit,
+)
 
 T = TypeVar("T")
+Function = Callable[..., Any]
 
 
 class ServableModel(Protocol):
@@ -40,20 +52,51 @@ def serve(
     name: str,
     models: Sequence[ServableModel],
     replicas: tuple[int, int] | int = (1, 1),
-    aggregate: str = "mean",
+    aggregate: str | Function = "mean",
+    *,
+    strategy: Strategy | str | None = None,
+    scaling: Scaling | None = None,
+    batching: Batching | None = None,
+    balancing: Balancing | None = None,
+    sharding: Sharding | None = None,
+    ensemble: Ensemble | None = None,
+    weights: Sequence[float] | None = None,
+    clean: Function | None = None,
+    limits: Access | Mapping[str, TierLimit] | None = None,
+    require_token: bool | None = None,
+    release: Release | None = None,
 ) -> Endpoint:
     """Make ``models`` the service ``name``, which outlives the run; the node is done when it is ready.
 
-    ``name`` is a DNS label; ``replicas`` is (fewest, most) for each model, or one number for both;
-    ``aggregate`` is how the answers of several models become one. Serving the same name again makes a new
-    revision of the service. Raises InvalidRequest outside a workflow.
+    ``name`` is a DNS label; ``replicas`` is (fewest, most) for each model, or one number for both; the fewest
+    may be 0. ``strategy`` is ``replicated``, ``sharded`` or ``event``. ``aggregate`` is how the answers of
+    several models become one: ``mean``, ``weighted_mean`` with ``weights``, ``majority_vote``, or a function
+    of this file. ``clean`` is a function of this file that a sharded service gives each part of its answer.
+    ``limits`` are those of callers, by tier. Serving the same name again makes a new revision of the service,
+    which ``release`` lets take over, or part of the requests. Raises InvalidRequest outside a workflow.
     """
     trace = current_trace.get()
     if trace is None:
         raise InvalidRequest(
             "serve was called outside a workflow", hint="call it in a function under @workflow"
         )
-    return cast("Endpoint", trace.add_service(name, models, replicas, aggregate))
+    by_function = callable(aggregate)
+    options = {
+        "strategy": strategy,
+        "scaling": scaling,
+        "batching": batching,
+        "balancing": balancing,
+        "sharding": sharding,
+        "ensemble": ensemble,
+        "weights": weights,
+        "clean": clean,
+        "function": aggregate if by_function else None,
+        "limits": limits,
+        "require_token": require_token,
+        "release": release,
+    }
+    how = "function" if by_function else aggregate
+    return cast("Endpoint", trace.add_service(name, models, replicas, how, options))
 
 
 class ArrivingList(list[Any]):

@@ -14,6 +14,7 @@ from argosy.flow.locations import Location, caller, definition
 from argosy.flow.naming import base_name
 from argosy.flow.origin import Origin
 from argosy.flow.services import ArrivingList
+from argosy.flow.serving import ServiceSettings, service_options
 from argosy.flow.signatures import plain, types_of
 from argosy.flow.standin import StandIn, index_of, trace_of
 from argosy.flow.steps import Step
@@ -54,7 +55,14 @@ class Trace:
             self._set_argument(draft, name, value)
         return self._append(draft)
 
-    def add_service(self, name: object, models: object, replicas: object, aggregate: object) -> StandIn:
+    def add_service(
+        self,
+        name: object,
+        models: object,
+        replicas: object,
+        aggregate: object,
+        given: Mapping[str, object],
+    ) -> StandIn:
         """A call of ``serve``: one more node. Raises InvalidGraph for settings that are none."""
         draft = Draft(base="serve", name="serve", location=self._here(), arguments={})
         bounds = _replica_range(replicas)
@@ -64,7 +72,12 @@ class Trace:
             self._fail_service(draft, "replicas", replicas, "(1, 4)")
         if not isinstance(aggregate, str):
             self._fail_service(draft, "aggregate", aggregate, "'mean'")
-        draft.service = (name, bounds, aggregate)
+        options, faults = service_options(given, self.origin)
+        self.problems += [
+            Problem("service", f"{fault.place} of 'serve': {fault.message}", fault.hint, self._where(draft))
+            for fault in faults
+        ]
+        draft.service = ServiceSettings(name, bounds, aggregate, options)
         try:
             draft.arguments["models"] = self.argument(models)
         except Refused as refused:

@@ -74,6 +74,17 @@ ARTIFACT: Final[Query] = (
     .limit(1)
 )
 
+ARTIFACTS_FROM: Final[Query] = (
+    select(artifacts)
+    .where(
+        artifacts.c.digest >= bindparam("first"),
+        artifacts.c.digest < bindparam("after"),
+        artifacts.c.type == bindparam("type"),
+    )
+    .order_by(artifacts.c.digest)
+    .limit(100)
+)
+
 
 def memos_of(keys: list[str]) -> Query:
     return select(memos).where(memos.c.key.in_(keys))

@@ -157,6 +157,12 @@ class MetadataStore:
         """The first record of that content."""
         return self._one(ArtifactRecord, queries.ARTIFACT, digest=digest)
 
+    def artifacts(self, prefix: str, type: str) -> list[ArtifactRecord]:
+        """The first hundred artifacts of a type whose digests begin with ``prefix``."""
+        # Digests are hexadecimal: "g" comes after every one that begins with the prefix.
+        values = {"first": prefix, "after": f"{prefix}g", "type": type}
+        return [ArtifactRecord(*row) for row in self._read(queries.ARTIFACTS_FROM, **values)]
+
     def services(self) -> list[ServiceRecord]:
         """Every service, oldest first."""
         return [ServiceRecord(*row) for row in self._read(queries.SERVICES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from argosy.artifacts.reference import ArtifactReference
 from argosy.errors import InvalidRequest
 from argosy.flow.service_options import ServiceOptions
-from argosy.serve.specs import AGGREGATES
+from argosy.flow.service_rules import Fault, faults
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -74,18 +75,22 @@ def checked(deployment: Deployment) -> Deployment:
             f"service {deployment.service!r} has no models to serve",
             hint="the list of models is empty: perhaps no candidate reached the threshold",
         )
-    least, most = deployment.replicas
-    if not 1 <= least <= most:
-        raise InvalidRequest(
-            f"service {deployment.service!r} asks for replicas {deployment.replicas}, "
-            "expected 1 <= least <= most"
-        )
-    if deployment.aggregate not in AGGREGATES:
-        raise InvalidRequest(
-            f"service {deployment.service!r} aggregates by {deployment.aggregate!r}, which does not exist",
-            hint=f"use one of: {', '.join(AGGREGATES)}",
-        )
+    wrong = faults(deployment.options, deployment.replicas, deployment.aggregate, len(deployment.models))
+    if wrong:
+        raise _impossible(deployment.service, wrong)
     return msgspec.structs.replace(deployment, models=_with_unique_names(deployment.models))
+
+
+def _impossible(service: str, wrong: Sequence[Fault]) -> InvalidRequest:
+    problems = [
+        {"message": f"service {service!r}, {fault.place}: {fault.message}", "hint": fault.hint}
+        for fault in wrong
+    ]
+    return InvalidRequest(
+        "\n".join(problem["message"] for problem in problems),
+        hint=problems[0]["hint"],
+        context={"problems": problems},
+    )
 
 
 def _with_unique_names(models: tuple[ModelReference, ...]) -> tuple[ModelReference, ...]:

@@ -4,7 +4,7 @@ model.onnx            images float32[batch, h, w, c] (preprocessed) to probabili
 preprocessing.json    how an image becomes that input
 labels.json           the class names, in order
 saved_model/          serving_default: images uint8[batch, h, w]; image_bytes: encoded images
-argosy.json           name and metrics
+argosy.json           name, metrics and, of a stored dataset, the digest
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy import reporting
-from argosy.artifacts.handles import Model
+from argosy.artifacts.handles import CARD, Model
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.errors import InvalidRequest, RunFailed
 from argosy.train import libraries
@@ -44,7 +44,10 @@ def export(result: TrainingResult, *, name: str, directory: Path | None = None) 
         reporting.current().report("event", {"message": "exporting"})
         samples = result.dataset.split("validation").read(0, _SAMPLES)[result.features]
         export_model(result.model, result.preprocessing, result.dataset.classes, directory, samples=samples)
-        (directory / "argosy.json").write_text(json.dumps({"name": name, "metrics": result.metrics}))
+        card = {"name": name, "metrics": result.metrics}
+        # What it was trained on: a later model is compared with it on the same validation split.
+        card |= {"dataset": result.dataset.digest} if result.dataset.digest else {}
+        (directory / CARD).write_text(json.dumps(card))
     return model
 
 

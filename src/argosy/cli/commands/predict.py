@@ -19,11 +19,11 @@ LARGEST_FILE_BYTES = 24 * 2**20
 _SHOWN = 3
 
 
-def predict(service: str, files: Sequence[Path], as_json: bool) -> None:
+def predict(service: str, files: Sequence[Path], as_json: bool, token_file: Path | None = None) -> None:
     """Every file is looked at before any is sent, so that a mistake costs nothing."""
     batches = _batches(files, [_size(file) for file in files])
     url = _address(service, ControlClient(Home.from_environment()).services())
-    client = PredictionClient(url)
+    client = PredictionClient(url, token=_token(token_file))
     try:
         labels = client.labels()
         answers = [answer for batch in batches for answer in _ask(client, batch)]
@@ -35,6 +35,18 @@ def predict(service: str, files: Sequence[Path], as_json: bool) -> None:
         return
     for file, one in zip(files, answers, strict=True):
         show(f"{file}: {_as_text(one, labels)}")
+
+
+def _token(file: Path | None) -> str:
+    """What ``argosy token create`` printed, from a file: arguments of commands are seen by everybody."""
+    if file is None:
+        return ""
+    from argosy.cli.service_arguments import read_text
+
+    token = read_text(file).strip()
+    if not token or not token.isascii() or any(sign.isspace() for sign in token):
+        raise InvalidInput(f"{file} holds no token", hint="write into it what 'argosy token create' printed")
+    return token
 
 
 def _size(file: Path) -> int:
