@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,6 +84,7 @@ class Pool:
         self._templates: dict[TemplateKey, Template] = {}
         self._unfit: dict[TemplateKey, str] = {}
         self._deaths: dict[TemplateKey, int] = {}
+        self._kept: frozenset[TemplateKey] = frozenset()
         self._closed = False
 
     @property
@@ -96,6 +97,17 @@ class Pool:
         if not self._closed:
             with contextlib.suppress(OSError):
                 self._template(key)
+
+    def keep(self, keys: Iterable[TemplateKey]) -> None:
+        """Have these at hand with idle children from now on, used or not; others go as ever."""
+        self._kept = frozenset(keys)
+        self._keep()
+
+    def _keep(self) -> None:
+        for key in self._kept:
+            self.warm(key)
+            if key in self._templates:
+                self._templates[key].wanted = True
 
     def seek(self, key: TemplateKey, seat: Seat) -> None:
         """Have ``seat`` take an idle process, or fail: now or later."""
@@ -138,6 +150,7 @@ class Pool:
 
     def tend(self) -> None:
         """Let go of what nobody has used for long, and of templates whose import does not end."""
+        self._keep()
         now = time.monotonic()
         for owner in list(self._templates.values()):
             unused = now - owner.used_at

@@ -10,7 +10,7 @@ import msgspec
 
 from argosy.artifacts.reference import ArtifactReference
 from argosy.errors import InvalidRequest
-from argosy.flow.service_options import ServiceOptions
+from argosy.flow.service_options import Release, ServiceOptions
 from argosy.serve.specs import AGGREGATES
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -44,8 +44,10 @@ class Deployment(msgspec.Struct, frozen=True):
     user: str = ""
 
     def settings(self) -> tuple[Any, ...]:
-        """Equal for deployments that need no other processes."""
-        return (self.service, self.models, self.replicas, self.aggregate, self.options, self.version)
+        """Equal for deployments that need no other processes: how many there are, and what share of the
+        requests they get, can change as they run."""
+        options = msgspec.structs.replace(self.options, release=Release())
+        return (self.service, self.models, self.aggregate, options, self.version)
 
     def asker(self) -> Asker:
         return Asker(self.run, self.node, self.generation)
@@ -75,10 +77,10 @@ def checked(deployment: Deployment) -> Deployment:
             hint="the list of models is empty: perhaps no candidate reached the threshold",
         )
     least, most = deployment.replicas
-    if not 1 <= least <= most:
+    if not 0 <= least <= most or most < 1:
         raise InvalidRequest(
             f"service {deployment.service!r} asks for replicas {deployment.replicas}, "
-            "expected 1 <= least <= most"
+            "expected 0 <= least <= most and 1 <= most"
         )
     if deployment.aggregate not in AGGREGATES:
         raise InvalidRequest(

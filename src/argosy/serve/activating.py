@@ -1,0 +1,53 @@
+"""Joins the activator to the services: what there is goes to it, what it needs comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from argosy.serve.activator.activator import Activator
+from argosy.serve.activator.listener import Listening, listen
+from argosy.serve.activator.supplies import owner, supplies
+from argosy.serve.lifecycle.events import ReplicasDemanded
+from argosy.serve.lifecycle.state import ALIVE, ServeState
+from argosy.serve.processes import MODEL_PRELOAD
+
+
+class Activation:
+    """The activator of a control plane, on the unix socket ``address``."""
+
+    def __init__(
+        self, address: str, state: Callable[[], ServeState], on_demand: Callable[[str], None]
+    ) -> None:
+        self._address = address
+        self._state = state
+        self._activator = Activator(on_demand)
+        self._listening: Listening | None = None
+
+    async def start(self) -> None:
+        self._listening = await listen(self._activator, self._address)
+
+    def supply(self, state: ServeState) -> None:
+        self._activator.supply(supplies(state))
+
+    def waiting(self, cluster: str) -> int:
+        """How many requests to a cluster are at the activator."""
+        return self._activator.waiting(cluster)
+
+    def demanded(self, cluster: str, now: float) -> ReplicasDemanded | None:
+        found = owner(self._state(), cluster)
+        return ReplicasDemanded(now, *found) if found else None
+
+    def preloads(self, state: ServeState) -> frozenset[tuple[str, ...]]:
+        """What must be at hand so that a service without a replica has one soon."""
+        may_be_at_zero = any(
+            revision.least == 0
+            for service in state.services.values()
+            for revision in service.revisions
+            if revision.phase in ALIVE
+        )
+        return frozenset({MODEL_PRELOAD}) if may_be_at_zero else frozenset()
+
+    async def close(self) -> None:
+        await self._activator.close()
+        if self._listening is not None:
+            await self._listening.close()
