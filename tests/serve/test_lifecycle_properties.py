@@ -25,6 +25,7 @@ from argosy.serve.lifecycle.events import (
     TrafficRequested,
 )
 from argosy.serve.lifecycle.state import (
+    ALIVE,
     COMPARER,
     ENDING,
     GATEWAY_ATTEMPT,
@@ -37,8 +38,6 @@ from argosy.serve.lifecycle.state import (
 from argosy.serve.lifecycle.topology import probes, topology
 
 from .world import SETTINGS, World, deployment, restarted
-
-ANSWERING = (*PUBLIC, RevisionPhase.STANDBY)
 
 
 class Serving(RuleBasedStateMachine):
@@ -216,9 +215,8 @@ class Serving(RuleBasedStateMachine):
             for revision in service.revisions:
                 for part in revision.parts:
                     staying = revision.staying(part)
-                    if revision.phase in (*ANSWERING, RevisionPhase.STARTING, RevisionPhase.PROVING):
-                        assert len(staying) == revision.wanted(part)
-                    assert len(staying) <= revision.most
+                    if revision.phase in ALIVE:
+                        assert len(staying) == revision.wanted(part) <= revision.most
                 comparers = [one for one in revision.of(COMPARER) if one.phase not in ENDING]
                 assert len(comparers) <= 1
 

@@ -108,7 +108,7 @@ async def test_switching_revisions_under_load_fails_no_request_and_never_goes_ba
     def note(response: Response) -> None:
         revisions.append(response.headers[b"x-argosy-revision"])
 
-    async with stage(tmp_path) as home:
+    async with stage(tmp_path, Settings(standby_seconds=0.5)) as home:
         await home.deploy("digits", "m1", replicas=2)
         load = home.load("digits", BODY)
         load.on_answer = note

@@ -134,12 +134,12 @@ def _bounded(
     if desired > bounds.most:
         return Decision(bounds.most, f"{reason}; {bounds.most} is the most allowed")
     least = max(1, bounds.least)
-    if desired >= least:
-        return Decision(desired, reason)
-    if bounds.least == 0:
+    if bounds.least == 0 and desired <= 1 and not sample.busy:
         left = max(0.0, scaling.idle_seconds - state.idle)
         return Decision(1, f"{reason}; the last one ends after {left:.0f} s more without a request")
-    return Decision(least, f"{reason}; {least} is the least allowed")
+    if desired < least:
+        return Decision(least, f"{reason}; {least} is the least allowed")
+    return Decision(desired, reason)
 
 
 def _average_reason(load: float, needed: int, scaling: Scaling) -> str:

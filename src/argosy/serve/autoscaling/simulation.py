@@ -147,7 +147,9 @@ class _Run:
         under_way = self.working + len(self.queue)
         rate = self.came / self.plant.tick_seconds
         load = float(under_way) if self.metric is ScaleMetric.CONCURRENCY else rate
-        self._scale(self.policy(Sample(load, bool(under_way or self.came), self.ready), self.time))
+        # At zero nobody looks: the next request says that one is needed.
+        if self.ready + self.starting:
+            self._scale(self.policy(Sample(load, bool(under_way or self.came), self.ready), self.time))
         self.came = 0
         self._work()
         self._at(self.time + self.plant.tick_seconds, self._tick)

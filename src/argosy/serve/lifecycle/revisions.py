@@ -111,8 +111,9 @@ def _serving(service: Service, deployment: Deployment) -> Revision | None:
 
 
 def _as_deployed(revision: Revision, deployment: Deployment) -> Revision:
-    """The numbers of replicas of the newest deployment hold."""
-    newest = change(revision.deployment, replicas=deployment.replicas)
+    """The numbers of replicas of the newest deployment hold, and what it wants of its release."""
+    options = change(revision.deployment.options, release=deployment.options.release)
+    newest = change(revision.deployment, replicas=deployment.replicas, options=options)
     return change(revision, deployment=newest, bounds=None)
 
 
