@@ -78,6 +78,14 @@ def test_one_that_waited_too_long_is_told_what_is_wrong() -> None:
     assert commands[-1] == Refuse(1, 503, reason, retry_after=5)
 
 
+def test_nobody_waits_for_what_can_not_start() -> None:
+    hopeless = Supply((), 2, "model 'cnn' does not start: broken", hopeless=True)
+    _, commands = after(Supplied(0, {"a": NONE}), Arrived(0, 1, "a", 0), Supplied(1, {"a": hopeless}))
+    assert commands[1] == Refuse(1, 503, "model 'cnn' does not start: broken")
+    _, commands = after(Supplied(0, {"a": hopeless}), Arrived(0, 1, "a", 0))
+    assert commands == [Demand("a"), Refuse(1, 503, "model 'cnn' does not start: broken")]
+
+
 def test_one_whose_connection_breaks_is_sent_to_another_replica() -> None:
     _, commands = after(
         Supplied(0, {"a": Supply((80, 81), 2)}), Arrived(0, 1, "a", 0), Broken(1, 1, "reset by peer")

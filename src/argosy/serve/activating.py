@@ -8,7 +8,7 @@ from argosy.serve.activator.activator import Activator
 from argosy.serve.activator.listener import Listening, listen
 from argosy.serve.activator.supplies import owner, supplies
 from argosy.serve.lifecycle.events import ReplicasDemanded
-from argosy.serve.lifecycle.state import ALIVE, ServeState
+from argosy.serve.lifecycle.state import ALIVE, ServeState, Settings
 from argosy.serve.processes import MODEL_PRELOAD
 
 
@@ -16,8 +16,13 @@ class Activation:
     """The activator of a control plane, on the unix socket ``address``."""
 
     def __init__(
-        self, address: str, state: Callable[[], ServeState], on_demand: Callable[[str], None]
+        self,
+        address: str,
+        state: Callable[[], ServeState],
+        on_demand: Callable[[str], None],
+        settings: Settings,
     ) -> None:
+        self._settings = settings
         self._address = address
         self._state = state
         self._activator = Activator(on_demand)
@@ -27,7 +32,7 @@ class Activation:
         self._listening = await listen(self._activator, self._address)
 
     def supply(self, state: ServeState) -> None:
-        self._activator.supply(supplies(state))
+        self._activator.supply(supplies(state, self._settings.hopeless_failures))
 
     def waiting(self, cluster: str) -> int:
         """How many requests to a cluster are at the activator."""

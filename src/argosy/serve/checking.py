@@ -9,8 +9,6 @@ from argosy.runtime.protocol import AttemptId
 from argosy.serve.http.client import Client, RequestFailed
 from argosy.serve.lifecycle.state import ReplicaPhase, ServeState, all_replicas
 
-INTERVAL_SECONDS = 3.0
-TIMEOUT_SECONDS = 2.0
 # Whatever took this much longer than it may was not the replica: this process, or the machine, stood still.
 _TOLERANCE_SECONDS = 1.0
 
@@ -22,12 +20,10 @@ class Checker:
     """Checks every ready replica while there is one. ``on_check(attempt, token, reason)`` is told of each
     check that failed, and of the first that did not after one that did (``reason`` is empty)."""
 
-    def __init__(
-        self, on_check: OnCheck, interval: float = INTERVAL_SECONDS, timeout: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, on_check: OnCheck, interval_seconds: float, timeout_seconds: float) -> None:
         self._on_check = on_check
-        self._interval = interval
-        self._timeout = timeout
+        self._interval = interval_seconds
+        self._timeout = timeout_seconds
         self._replicas: dict[Key, int] = {}
         self._clients: dict[Key, Client] = {}
         self._doubted: set[Key] = set()

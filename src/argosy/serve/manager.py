@@ -97,9 +97,15 @@ class ServiceManager:
         self._commander = Commander(home, self._files, processes, model_path, self._clock, gateway_port)
         self._announcer = Announcer(on_change, self._settings, lambda: self.gateway_address)
         self._prober = Prober(self._files.paths.internal_socket, self._on_answer)
-        self._checker = Checker(self._on_check)
-        self._activation = Activation(self._files.paths.activator, lambda: self._state, self._demand)
-        self._autoscaler = Autoscaler(self._statistics, self._activation.waiting, self._on_desired)
+        self._checker = Checker(
+            self._on_check, self._settings.check_seconds, self._settings.check_timeout_seconds
+        )
+        self._activation = Activation(
+            self._files.paths.activator, lambda: self._state, self._demand, self._settings
+        )
+        self._autoscaler = Autoscaler(
+            self._statistics, self._activation.waiting, self._on_desired, self._settings.sample_seconds
+        )
 
     @property
     def gateway_address(self) -> str:

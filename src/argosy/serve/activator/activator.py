@@ -102,8 +102,10 @@ class Activator:
         announced = request.header(b"content-length") or b"0"
         self._feed(Arrived(self._now(), number, cluster, int(announced)))
         try:
+            if turn.done() and isinstance(refusal := turn.result(), Refuse):
+                return _refusal(refusal)
             # What starts meanwhile does not wait for the rest of the body.
-            body = b"" if turn.done() else await request.body(self._limits.body_bytes)
+            body = await request.body(self._limits.body_bytes)
             return await self._answered(request, number, body)
         finally:
             self._turns.pop(number, None)

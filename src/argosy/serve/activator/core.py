@@ -25,11 +25,12 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Supply:
     """What there is of one cluster: the ports of its ready replicas, how many requests each may be sent at
-    once, and what is wrong when there is none."""
+    once, and what is wrong when there is none. It is ``hopeless`` to wait when every start has failed."""
 
     ports: tuple[int, ...]
     capacity: int
     trouble: str = ""
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,11 @@ def _arrived(state: State, event: Arrived, limits: Limits) -> tuple[State, tuple
     cluster = event.cluster
     if cluster not in state.supplies:
         return state, (Refuse(event.request, 503, "what was asked for has just been taken away"),)
+    supply = state.supplies[cluster]
     held = [one for one in state.held.values() if one.cluster == cluster]
-    demand = () if state.supplies[cluster].ports else (Demand(cluster),)
+    demand = () if supply.ports else (Demand(cluster),)
+    if supply.hopeless:
+        return state, (*demand, Refuse(event.request, 503, supply.trouble))
     if len(held) >= limits.requests:
         reason = f"{len(held)} requests wait for a replica already"
         return state, (*demand, Refuse(event.request, 429, reason))
@@ -190,10 +194,13 @@ def _broken(state: State, event: Broken, limits: Limits) -> tuple[State, tuple[C
 def _supplied(state: State, supplies: Mapping[str, Supply]) -> tuple[State, tuple[Command, ...]]:
     """New replicas get what waits; what nobody could answer any more is refused; the rest is still wanted."""
     state = replace(state, supplies=MappingProxyType(dict(supplies)))
-    gone = [one for one in state.held.values() if not one.port and one.cluster not in supplies]
-    for one in gone:
-        state = _without(state, one.request)
-    refused = tuple(Refuse(one.request, 503, "what was asked for was taken away meanwhile") for one in gone)
+    refused: list[Command] = []
+    for one in [one for one in state.held.values() if not one.port]:
+        supply = supplies.get(one.cluster)
+        if supply is None or supply.hopeless:
+            reason = supply.trouble if supply else "what was asked for was taken away meanwhile"
+            refused.append(Refuse(one.request, 503, reason))
+            state = _without(state, one.request)
     clusters = tuple(dict.fromkeys(one.cluster for one in state.held.values() if not one.port))
     demands = tuple(Demand(cluster) for cluster in clusters if not supplies[cluster].ports)
     state, commands = _dispatched(state, clusters)

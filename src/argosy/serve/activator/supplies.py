@@ -10,6 +10,7 @@ from argosy.serve.lifecycle.state import (
     Revision,
     RevisionPhase,
     ServeState,
+    Settings,
     part_name,
 )
 from argosy.serve.lifecycle.topology import cluster_name
@@ -17,10 +18,10 @@ from argosy.serve.lifecycle.topology import cluster_name
 _WITHOUT_PROCESSES = (RevisionPhase.FAILED, RevisionPhase.RETIRED)
 
 
-def supplies(state: ServeState) -> dict[str, Supply]:
+def supplies(state: ServeState, hopeless_failures: int = Settings().hopeless_failures) -> dict[str, Supply]:
     """By cluster name, everything the gateway may lead a request to."""
     return {
-        cluster_name(revision, part): _supply(revision, part)
+        cluster_name(revision, part): _supply(revision, part, hopeless_failures)
         for service in state.services.values()
         for revision in service.revisions
         if revision.phase not in _WITHOUT_PROCESSES
@@ -38,10 +39,14 @@ def owner(state: ServeState, cluster: str) -> tuple[str, int, str] | None:
     return None
 
 
-def _supply(revision: Revision, part: str) -> Supply:
+def _supply(revision: Revision, part: str, hopeless_failures: int) -> Supply:
     ready = [one.port for one in revision.of(part) if one.phase is ReplicaPhase.READY and one.port]
     capacity = max(1, revision.deployment.options.batching.queue_requests)
-    return Supply(tuple(ready), capacity, "" if ready else _trouble(revision.of(part), part))
+    if ready:
+        return Supply(tuple(ready), capacity)
+    replicas = revision.staying(part)
+    hopeless = bool(replicas) and all(one.failures >= hopeless_failures for one in replicas)
+    return Supply((), capacity, _trouble(replicas, part), hopeless)
 
 
 def _trouble(replicas: tuple[Replica, ...], part: str) -> str:

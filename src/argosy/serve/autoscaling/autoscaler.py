@@ -16,9 +16,8 @@ from argosy.serve.lifecycle.state import ServeState
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 1.0
-# Without any load there is less to see.
-QUIET_TICK_SECONDS = 2.0
+# Without any load there is less to see, and it is looked at less often.
+QUIET_FACTOR = 2.0
 
 Statistics = Mapping[str, ClusterStatistics]
 _NOTHING = ClusterStatistics()
@@ -34,7 +33,7 @@ class Autoscaler:
         read: Callable[[], Awaitable[Statistics]],
         waiting: Callable[[str], int],
         on_desired: Callable[[str, int, str, int], None],
-        tick_seconds: float = TICK_SECONDS,
+        tick_seconds: float,
     ) -> None:
         self._read = read
         self._waiting = waiting
@@ -76,7 +75,7 @@ class Autoscaler:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._tick_seconds * (QUIET_TICK_SECONDS if self._quiet else 1.0))
+            await asyncio.sleep(self._tick_seconds * (QUIET_FACTOR if self._quiet else 1.0))
             try:
                 await self.tick()
             except ArgosyError as error:
