@@ -164,6 +164,11 @@ class Serving(RuleBasedStateMachine):
     def end_stopped(self) -> None:
         self.world.end_stopped()
 
+    @rule()
+    def crash_at_the_next_commit(self) -> None:
+        """What is decided next is stored and not carried out."""
+        self.world.crashing = True
+
     @rule(gateway=st.booleans(), replicas=st.booleans())
     def restart(self, gateway: bool, replicas: bool) -> None:
         kept = {GATEWAY_ATTEMPT: gateway}

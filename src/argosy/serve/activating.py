@@ -9,7 +9,7 @@ from argosy.serve.activator.listener import Listening, listen
 from argosy.serve.activator.supplies import owner, supplies
 from argosy.serve.lifecycle.events import ReplicasDemanded
 from argosy.serve.lifecycle.state import ALIVE, ServeState, Settings
-from argosy.serve.processes import MODEL_PRELOAD
+from argosy.serve.processes import MODEL_PRELOAD, ROUTER_PRELOAD
 
 
 class Activation:
@@ -44,13 +44,14 @@ class Activation:
 
     def preloads(self, state: ServeState) -> frozenset[tuple[str, ...]]:
         """What must be at hand so that a service without a replica has one soon."""
-        may_be_at_zero = any(
-            revision.least == 0
+        asleep = [
+            revision
             for service in state.services.values()
             for revision in service.revisions
-            if revision.phase in ALIVE
-        )
-        return frozenset({MODEL_PRELOAD}) if may_be_at_zero else frozenset()
+            if revision.phase in ALIVE and revision.least == 0
+        ]
+        routers = {ROUTER_PRELOAD} if any(revision.has_router for revision in asleep) else set()
+        return frozenset({MODEL_PRELOAD} | routers if asleep else ())
 
     async def close(self) -> None:
         await self._activator.close()

@@ -21,7 +21,9 @@ from argosy.serve.specs import ComparerSpec, ReplicaSpec, RouterSpec
 
 # Longer than any request may take, so that a drained process is never killed with one in flight.
 GRACE_SECONDS = 70.0
-MODEL_PRELOAD = ("onnxruntime",)
+# What a process of each kind has imported before it is needed: most of what a start would take.
+MODEL_PRELOAD = ("argosy.serve.model_server.replica", "onnxruntime")
+ROUTER_PRELOAD = ("argosy.serve.router.router",)
 
 
 class Processes(Protocol):
@@ -58,7 +60,7 @@ def replica_spec(
         call=call,
         directory=str(home.work / replica.attempt),
         log=str(home.logs / "services" / service / f"{name}.{{rank}}.log"),
-        preload=MODEL_PRELOAD if is_model else (),
+        preload=MODEL_PRELOAD if is_model else ROUTER_PRELOAD,
         grace_seconds=GRACE_SECONDS,
         labels={"kind": "service", "service": service, "revision": str(revision.number)},
     )
