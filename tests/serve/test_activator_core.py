@@ -56,10 +56,23 @@ def test_requests_are_spread_and_no_replica_gets_more_than_it_can_take() -> None
     assert commands[-1] == Send(3, 81)
 
 
-def test_too_many_are_refused_at_once_but_still_say_that_they_are_wanted() -> None:
+def test_too_many_are_refused_at_once() -> None:
     arrivals = [Arrived(0, number, "a", 1) for number in range(5)]
     _, commands = after(Supplied(0, {"a": NONE}), *arrivals)
-    assert commands[-2:] == [Demand("a"), Refuse(4, 429, "4 requests wait for a replica already")]
+    assert commands == [Demand("a"), Refuse(4, 429, "4 requests wait for a replica already")]
+
+
+def test_one_too_large_to_wait_still_says_that_a_replica_is_needed() -> None:
+    _, commands = after(Supplied(0, {"a": NONE}), Arrived(0, 1, "a", 101))
+    assert commands[0] == Demand("a")
+    assert isinstance(commands[1], Refuse)
+
+
+def test_a_replica_that_went_away_again_is_demanded_again() -> None:
+    _, commands = after(
+        Supplied(0, {"a": NONE}), Arrived(0, 1, "a", 0), Supplied(1, {"a": Supply((), 2, "it went")})
+    )
+    assert commands == [Demand("a"), Demand("a")]
 
 
 def test_too_large_a_heap_of_bodies_is_refused() -> None:

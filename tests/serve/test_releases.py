@@ -221,6 +221,7 @@ def test_shares_and_header_rules_move_together() -> None:
     [
         (TrafficRequested(0, "fashion", ((1, 90), (2, 20))), InvalidRequest, "they add up to 110"),
         (TrafficRequested(0, "fashion", ((1, 110), (2, -10))), InvalidRequest, "revision 2 gets -10 %"),
+        (TrafficRequested(0, "fashion", ((1, 50), (1, 50))), InvalidRequest, "named more than once"),
         (TrafficRequested(0, "fashion", ()), InvalidRequest, "none: they add up to 0"),
         (TrafficRequested(0, "fashion", ((9, 100),)), NotFound, "revision 9 of service 'fashion' does not"),
         (PromoteRequested(0, "fashion", 7), NotFound, "revision 7 of service 'fashion' does not exist"),

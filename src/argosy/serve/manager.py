@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
 from argosy.api.views import ServiceView
 from argosy.clock import Clock
@@ -21,7 +21,7 @@ from argosy.serve.checking import Checker
 from argosy.serve.deployment import Deployment, ServiceChange, checked
 from argosy.serve.gateway.files import GatewayFiles
 from argosy.serve.gateway.statistics import cluster_statistics
-from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Topology
+from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Share, Topology
 from argosy.serve.hearing import heard
 from argosy.serve.lifecycle.core import decide
 from argosy.serve.lifecycle.events import (
@@ -88,6 +88,7 @@ class ServiceManager:
         self._store = ServiceStore(records)
         self._state = ServeState()
         self._topology: Topology | None = None
+        self._published = True
         self._revoked: tuple[RevokedToken, ...] = ()
         self._inbox: deque[ServeEvent] = deque()
         self._busy = False
@@ -142,17 +143,13 @@ class ServiceManager:
         self._feed(DeleteRequested(self._clock.now(), name))
 
     def set_traffic(
-        self,
-        name: str,
-        shares: Mapping[int, int],
-        headers: Iterable[HeaderRule] = (),
-        user: str = "",
+        self, name: str, shares: tuple[Share, ...], headers: tuple[HeaderRule, ...] = (), user: str = ""
     ) -> None:
-        """``shares`` are percent by revision, 100 in all; requests with one of the ``headers`` go where that
-        says. It happens when every revision named can answer."""
+        """``shares`` are 100 percent in all; requests with one of the ``headers`` go where that says. It
+        happens when every revision named can answer."""
+        wanted = tuple((share.revision, share.percent) for share in shares)
         targets = tuple(HeaderTarget(one.header, one.value, one.revision) for one in headers)
-        now = self._clock.now()
-        self._feed(TrafficRequested(now, name, tuple(sorted(shares.items())), targets, user))
+        self._feed(TrafficRequested(self._clock.now(), name, wanted, targets, user))
 
     def promote(self, name: str, revision: int, reason: str = "", user: str = "") -> None:
         """Every request to ``revision``, when it can answer."""
@@ -245,14 +242,15 @@ class ServiceManager:
 
     def _publish(self) -> None:
         wanted = topology(self._state, self._revoked)
-        if wanted == self._topology:
+        self._published = wanted == self._topology
+        if self._published:
             return
         try:
             self._files.write(wanted)
         except ArgosyError as error:
             log.warning("%s", error.message)
         else:
-            self._topology = wanted
+            self._topology, self._published = wanted, True
 
     def _look_after(self, state: ServeState) -> None:
         port = self._commander.port
@@ -270,7 +268,7 @@ class ServiceManager:
             return
         now = self._clock.now()
         due = next_due(self._state)
-        if self._store.unstored or self._topology != topology(self._state, self._revoked):
+        if self._store.unstored or not self._published:
             due = min(due or float("inf"), now + _STORE_AGAIN_SECONDS)
         if due is not None:
             loop = asyncio.get_running_loop()

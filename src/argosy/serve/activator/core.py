@@ -159,7 +159,8 @@ def _arrived(state: State, event: Arrived, limits: Limits) -> tuple[State, tuple
         return state, (Refuse(event.request, 503, "what was asked for has just been taken away"),)
     supply = state.supplies[cluster]
     held = [one for one in state.held.values() if one.cluster == cluster]
-    demand = () if supply.ports else (Demand(cluster),)
+    # Whoever waits already has said so, and it is said again whenever what there is changes.
+    demand = () if supply.ports or state.waiting(cluster) else (Demand(cluster),)
     if supply.hopeless:
         return state, (*demand, Refuse(event.request, 503, supply.trouble))
     if len(held) >= limits.requests:

@@ -31,7 +31,7 @@ _REST = (RevisionPhase.RETIRED, RevisionPhase.DRAINING)
 def set_traffic(step: Step, event: TrafficRequested) -> None:
     """Other shares and header rules. Raises InvalidRequest, NotFound, Conflict."""
     service = living(step, event.service)
-    wanted = traffic.split(event.service, dict(event.shares), event.headers)
+    wanted = traffic.split(event.service, event.shares, event.headers)
     shadow = service.traffic.shadow
     if shadow is not None and not wanted.percent(shadow.revision):
         wanted = change(wanted, shadow=shadow)

@@ -32,6 +32,7 @@ def deploy(step: Step, deployment: Deployment) -> None:
     coming = service.coming
     if coming is not None and coming.deployment.settings() == deployment.settings():
         asked = change(coming, askers=_with(coming.askers, asker))
+        step.put(change(service, pending=None))
         step.put_revision(service.name, _as_deployed(asked, deployment))
         counts.adjust(step, service.name, coming.number)
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from argosy.errors import InvalidRequest
@@ -70,19 +68,27 @@ def all_to(revision: int) -> Traffic:
     return Traffic(((revision, 100),))
 
 
-def split(service: str, shares: Mapping[int, int], headers: tuple[HeaderTarget, ...]) -> Traffic:
+def split(service: str, shares: tuple[tuple[int, int], ...], headers: tuple[HeaderTarget, ...]) -> Traffic:
     """Shares and header rules as a pointer. Raises InvalidRequest when they can not be."""
-    wrong = [f"revision {number} gets {percent} %" for number, percent in shares.items() if percent < 0]
-    total = sum(shares.values())
-    if wrong or total != 100:
-        given = ", ".join(f"{number}={percent}" for number, percent in shares.items()) or "none"
-        problem = wrong[0] if wrong else f"they add up to {total}"
+    problem = _problem(shares)
+    if problem:
+        given = ", ".join(f"{number}={percent}" for number, percent in shares) or "none"
         raise InvalidRequest(
             f"the shares of service {service!r} are {given}: {problem}, expected 100 in all",
             hint=f"write them like `argosy traffic {service} 1=90 2=10`",
         )
-    kept = sorted((number, percent) for number, percent in shares.items() if percent)
-    return Traffic(tuple(kept), headers)
+    return Traffic(tuple(sorted((number, percent) for number, percent in shares if percent)), headers)
+
+
+def _problem(shares: tuple[tuple[int, int], ...]) -> str:
+    numbers = [number for number, _ in shares]
+    for number, percent in shares:
+        if percent < 0:
+            return f"revision {number} gets {percent} %"
+        if numbers.count(number) > 1:
+            return f"revision {number} is named more than once"
+    total = sum(percent for _, percent in shares)
+    return "" if total == 100 else f"they add up to {total}"
 
 
 def with_canary(before: Traffic, revision: int, percent: int) -> Traffic:
