@@ -28,8 +28,12 @@ class Echo:
     asked: list[str] = field(default_factory=list)
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     hang_up: bool = False
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    tasks: list[asyncio.Task[None] | None] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        self.tasks.append(asyncio.current_task())
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -55,6 +59,10 @@ async def echo() -> AsyncIterator[Echo]:
         yield made
     finally:
         server.close()
+        made.hold.set()
+        for writer in made.writers:
+            writer.close()
+        await asyncio.gather(*(task for task in made.tasks if task), return_exceptions=True)
 
 
 @dataclass
