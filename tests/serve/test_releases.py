@@ -141,6 +141,14 @@ def test_a_rollback_is_one_move_back_and_starts_nothing() -> None:
     assert world.service.releases[-1].user == "ann"
 
 
+def test_only_the_last_few_revisions_stand_by_with_their_processes() -> None:
+    world = World()
+    for number in range(4):
+        world.serve(f"m{number}", run=f"run-{number}")
+    world.end_stopped()
+    assert world.phases() == {1: "retired", 2: "standby", 3: "standby", 4: "serving"}
+
+
 def test_a_rollback_starts_the_processes_of_a_revision_at_rest_before_it_moves() -> None:
     world = World()
     world.serve("cnn")

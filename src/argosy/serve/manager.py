@@ -10,7 +10,7 @@ from collections.abc import Callable
 from argosy.api.views import ServiceView
 from argosy.clock import Clock
 from argosy.crash_points import pass_crash_point
-from argosy.errors import ArgosyError, NotFound
+from argosy.errors import ArgosyError, NotFound, Unavailable
 from argosy.home import Home
 from argosy.runtime.protocol import AttemptId, Cause, RuntimeEvent, Sampled
 from argosy.serve.activating import Activation
@@ -296,5 +296,5 @@ class ServiceManager:
 
     async def _statistics(self) -> Statistics:
         if self._state.gateway.phase is not GatewayPhase.UP:
-            return {}
+            raise Unavailable(f"the gateway is {self._state.gateway.phase}")
         return await cluster_statistics(self._files.paths.admin_socket)

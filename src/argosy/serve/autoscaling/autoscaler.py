@@ -51,6 +51,7 @@ class Autoscaler:
         """From now on what may scale in this state."""
         self._watched = scalable(state)
         keys = {one.key for one in self._watched}
+        self._reasons = {key: why for key, why in self._reasons.items() if key[0] in state.services}
         self._states = {key: value for key, value in self._states.items() if key in keys}
         self._usage = {
             key: self._usage[key] for one in self._watched for key in one.ready if key in self._usage
@@ -79,8 +80,10 @@ class Autoscaler:
             try:
                 await self.tick()
             except ArgosyError as error:
-                # Without the gateway there is no load; what is there stays.
+                # What nobody counts is not nothing: what is there stays.
                 log.debug("no samples: %s", error.message)
+                for one in self._watched:
+                    self._reasons[one.key] = f"as many as before: {error.message}"
 
     async def tick(self) -> None:
         """One sample and one decision for each."""

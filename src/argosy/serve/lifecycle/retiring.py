@@ -57,11 +57,16 @@ def drain(step: Step, service: str, revision: Revision) -> None:
 
 
 def stand_by(step: Step, service: str, revision: Revision) -> None:
-    """It gets no requests any more, and keeps its processes for a while: they may come back."""
+    """It gets no requests any more, and keeps its processes for a while: they may come back. Only the last
+    few do: many deployments in a row must not fill the memory."""
     answer_askers(step, service, revision, "ready")
     due = step.time + max(step.settings.standby_seconds, step.settings.drain_seconds)
-    resting = change(revision, phase=RevisionPhase.STANDBY, due=due, askers=())
-    step.put_revision(service, resting)
+    step.put_revision(service, change(revision, phase=RevisionPhase.STANDBY, due=due, askers=()))
+    found = step.state.services[service]
+    waiting = [one for one in found.revisions if one.phase is RevisionPhase.STANDBY and one.due is not None]
+    waiting.sort(key=lambda one: (one.due, one.number))
+    for earlier in waiting[: max(0, len(waiting) - step.settings.standby_revisions)]:
+        drain(step, service, earlier)
 
 
 def continue_draining(step: Step, service: str, number: int) -> None:

@@ -229,9 +229,10 @@ class ServeState:
 class Settings:
     """Times in seconds. A replica that ran for ``stable_seconds`` has used up its earlier failures.
 
-    A revision that lost its requests keeps its processes for ``standby_seconds``. A replica is asked every
-    ``check_seconds`` whether it lives; one that did not answer ``unanswered_checks`` in a row is asked to
-    end, and killed after ``kill_seconds``. What scales is sampled every ``sample_seconds``.
+    A revision that lost its requests keeps its processes for ``standby_seconds``, the last
+    ``standby_revisions`` at most. A replica is asked every ``check_seconds`` whether it lives; one that did
+    not answer ``unanswered_checks`` in a row is asked to end, and killed after ``kill_seconds``. What scales
+    is sampled every ``sample_seconds``.
     """
 
     deployment_seconds: float = 60.0
@@ -240,6 +241,7 @@ class Settings:
     gateway_start_seconds: float = 10.0
     drain_seconds: float = 0.25
     standby_seconds: float = 600.0
+    standby_revisions: int = 2
     kill_seconds: float = 2.0
     check_seconds: float = 3.0
     check_timeout_seconds: float = 2.0
