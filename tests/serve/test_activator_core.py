@@ -30,7 +30,8 @@ NONE = Supply((), 2, "model 'cnn' is still starting")
 
 
 def after(*events: Event, limits: Limits = LIMITS) -> tuple[State, list[Command]]:
-    state, commands = State(), []
+    state = State()
+    commands: list[Command] = []
     for event in events:
         state, new = decide(state, event, limits)
         commands += new

@@ -101,13 +101,7 @@ class Pool:
     def keep(self, keys: Iterable[TemplateKey]) -> None:
         """Have these at hand with idle children from now on, used or not; others go as ever."""
         self._kept = frozenset(keys)
-        self._keep()
-
-    def _keep(self) -> None:
-        for key in self._kept:
-            self.warm(key)
-            if key in self._templates:
-                self._templates[key].wanted = True
+        self.tend()
 
     def seek(self, key: TemplateKey, seat: Seat) -> None:
         """Have ``seat`` take an idle process, or fail: now or later."""
@@ -150,16 +144,15 @@ class Pool:
 
     def tend(self) -> None:
         """Let go of what nobody has used for long, and of templates whose import does not end."""
-        self._keep()
+        for key in self._kept:
+            self.warm(key)
+        for key in self._kept & self._templates.keys():
+            self._templates[key].wanted = True
         now = time.monotonic()
         for owner in list(self._templates.values()):
             unused = now - owner.used_at
-            if (
-                owner.key.source
-                and owner.born_at
-                and not owner.ready
-                and now - owner.born_at > _IMPORT_SECONDS
-            ):
+            imports = owner.key.source and owner.born_at and not owner.ready
+            if imports and owner.born_at and now - owner.born_at > _IMPORT_SECONDS:
                 self._lose(owner, "its import does not come to an end")
             elif unused > _IDLE_SECONDS and not owner.busy:
                 owner.wanted = False
