@@ -8,6 +8,7 @@ from msgspec.structs import replace as change
 from argosy.flow.service_options import ServiceOptions, Sharding, Strategy
 from argosy.serve.deployment import Deployment
 from argosy.serve.lifecycle.events import (
+    AnswerAsker,
     DeployRequested,
     KillProcess,
     ReplicaChecked,
@@ -113,6 +114,20 @@ def test_an_event_driven_service_is_proved_with_one_replica_and_may_be_at_zero()
     assert world.summary() == ("starting", "model 'cnn' has 0 of 1 replicas ready")
     world.listen()
     assert world.summary() == ("ready", "")
+
+
+def test_the_same_deployment_at_zero_is_proved_again_and_goes_back_to_zero() -> None:
+    world = World()
+    deploy(world, "cnn", replicas=(0, 4))
+    desire(world, 0)
+    world.tick(SETTINGS.drain_seconds)
+    world.end_stopped()
+    deploy(world, "cnn", replicas=(0, 4))
+    assert [answer.state for answer in world.said(AnswerAsker)] == ["ready", "ready"]
+    assert world.phases() == {1: "serving"}
+    world.tick(SETTINGS.drain_seconds)
+    world.end_stopped()
+    assert world.summary()[0] == "idle"
 
 
 def test_zero_is_refused_to_a_service_that_must_have_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from argosy.errors import Unavailable
 from argosy.serve.activator.activator import Activator
 from argosy.serve.activator.listener import Listening, listen
 from argosy.serve.activator.supplies import owner, supplies
@@ -29,7 +30,14 @@ class Activation:
         self._listening: Listening | None = None
 
     async def start(self) -> None:
-        self._listening = await listen(self._activator, self._address)
+        """Raises Unavailable when there can be no socket."""
+        try:
+            self._listening = await listen(self._activator, self._address)
+        except OSError as error:
+            raise Unavailable(
+                f"the activator can not listen at {self._address}: {error.strerror or error}",
+                hint="make the folder writable, or free some space",
+            ) from None
 
     def supply(self, state: ServeState) -> None:
         self._activator.supply(supplies(state, self._settings.hopeless_failures))

@@ -166,8 +166,9 @@ class ServiceManager:
     def set_revoked(self, revoked: tuple[RevokedToken, ...]) -> None:
         """Refuse these tokens from now on."""
         self._revoked = revoked
-        self._publish()
-        self._arm()
+        if self._early is None:
+            self._publish()
+            self._arm()
 
     def on_event(self, event: RuntimeEvent) -> None:
         """What the runtime says of attempts whose id starts with ``service-`` or ``gateway-``."""

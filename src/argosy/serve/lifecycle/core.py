@@ -53,7 +53,6 @@ from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
     Gateway,
     GatewayPhase,
-    RevisionPhase,
     ServeState,
     Settings,
     all_replicas,
@@ -130,11 +129,10 @@ def _happened(step: Step, event: Happening) -> None:
 def _settle(step: Step) -> None:
     """What follows from the state as it is now, whatever led to it."""
     for name in tuple(step.state.services):
-        service = step.state.services[name]
-        for revision in service.revisions:
-            if revision.phase is RevisionPhase.STARTING:
-                replicas.prove_if_ready(step, name, revision.number)
         releases.advance(step, name)
+        for revision in step.state.services[name].revisions:
+            counts.adjust(step, name, revision.number)
+            replicas.prove_if_ready(step, name, revision.number)
         comparing.compare(step, name)
 
 

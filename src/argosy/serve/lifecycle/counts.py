@@ -60,8 +60,6 @@ def scale(step: Step, event: ScaleRequested) -> None:
     scaled = Release(step.time, "scale", service.traffic, f"{least} to {most} replicas", event.user)
     kept = (*service.releases, scaled)[-step.settings.kept_releases :]
     step.put(change(service, revisions=revisions, releases=kept))
-    for revision in revisions:
-        adjust(step, event.service, revision.number)
 
 
 def adjust(step: Step, service: str, number: int) -> None:
@@ -90,7 +88,6 @@ def _want(step: Step, service: str, revision: Revision, wanted: dict[str, int]) 
     inside = {name: min(revision.most, max(revision.least, count)) for name, count in now.items()}
     if inside != revision.desired:
         step.put_revision(service, change(revision, desired=inside))
-        adjust(step, service, revision.number)
 
 
 def _grow(step: Step, service: str, revision: Revision, part: str, count: int) -> None:

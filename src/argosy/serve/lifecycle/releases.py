@@ -6,8 +6,7 @@ from msgspec.structs import replace as change
 
 from argosy.errors import Conflict, NotFound
 from argosy.flow.service_options import ReleaseMode
-from argosy.serve.lifecycle import counts, traffic
-from argosy.serve.lifecycle.comparing import compare
+from argosy.serve.lifecycle import traffic
 from argosy.serve.lifecycle.events import (
     PromoteRequested,
     RollbackRequested,
@@ -105,9 +104,6 @@ def apply(step: Step, name: str, move: Move) -> None:
             _open(step, name, revision, move)
         elif not gets_requests and revision.phase in PUBLIC:
             stand_by(step, name, revision)
-    for number in sorted(move.traffic.revisions):
-        counts.adjust(step, name, number)
-    compare(step, name)
 
 
 def due(step: Step, name: str) -> None:
@@ -198,7 +194,6 @@ def _bring_up(step: Step, name: str, number: int) -> None:
         reason="",
     )
     step.put_revision(name, woken)
-    counts.adjust(step, name, number)
 
 
 def _release(step: Step, service: Service, revision: Revision) -> None:

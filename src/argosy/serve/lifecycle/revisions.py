@@ -6,7 +6,7 @@ from msgspec.structs import replace as change
 
 from argosy.flow.service_options import ReleaseMode
 from argosy.serve.deployment import Asker, Deployment
-from argosy.serve.lifecycle import counts, releases
+from argosy.serve.lifecycle import releases
 from argosy.serve.lifecycle.events import RevisionAnswered
 from argosy.serve.lifecycle.retiring import abandon, answer_askers, continue_draining, drain, fail
 from argosy.serve.lifecycle.state import (
@@ -34,7 +34,6 @@ def deploy(step: Step, deployment: Deployment) -> None:
         asked = change(coming, askers=_with(coming.askers, asker))
         step.put(change(service, pending=None))
         step.put_revision(service.name, _as_deployed(asked, deployment))
-        counts.adjust(step, service.name, coming.number)
         return
     if coming is not None:
         abandon(step, service.name, coming, "superseded", "another deployment of the service came after it")
@@ -143,7 +142,6 @@ def _ask_again(step: Step, name: str, same: Revision, deployment: Deployment) ->
     else:
         answer_askers(step, name, asked, "ready")
         step.put_revision(name, change(asked, askers=()))
-    counts.adjust(step, name, same.number)
 
 
 def _begin(step: Step, name: str, deployment: Deployment, asker: Asker) -> None:
@@ -153,7 +151,6 @@ def _begin(step: Step, name: str, deployment: Deployment, asker: Asker) -> None:
     revision = Revision(number, deployment, RevisionPhase.STARTING, step.time, (), due=due, askers=(asker,))
     revisions = (*service.revisions, revision)
     step.put(change(service, revisions=revisions, last_revision=number, reason=""))
-    counts.adjust(step, name, number)
 
 
 def _with(askers: tuple[Asker, ...], asker: Asker) -> tuple[Asker, ...]:
