@@ -118,6 +118,20 @@ def _compare(world: World, counts: Comparison) -> None:
     world.feed(Compared(world.time, replica.attempt, replica.token, counts))
 
 
+def test_trouble_of_a_canary_degrades_the_service_and_trouble_of_a_shadow_does_not() -> None:
+    for mode, state in ((ReleaseMode.CANARY, "degraded"), (ReleaseMode.SHADOW, "ready")):
+        world = World()
+        world.serve("cnn")
+        released(world, "dropout", mode, 10)
+        for _ in range(5):
+            if "service-fashion.r2.dropout.0" not in world.alive:
+                world.tick(10)
+            world.end("service-fashion.r2.dropout.0", "exploded")
+        assert world.summary()[0] == state
+        if mode is ReleaseMode.CANARY:
+            assert world.summary()[1] == "revision 2: model 'dropout' has 0 of 1 replicas ready: exploded"
+
+
 def test_a_comparer_ends_with_its_shadow() -> None:
     world = World()
     world.serve("cnn")

@@ -43,14 +43,17 @@ def summarize(state: ServeState, service: Service, settings: Settings) -> Summar
 
 
 def _summarize_public(state: ServeState, service: Service, current: Revision, settings: Settings) -> Summary:
-    """What is wrong with any revision that gets requests is wrong with the service."""
+    """What is wrong with any revision whose answers callers get is wrong with the service."""
+    found = trouble(current, settings)
+    if found is not None:
+        return Summary(found[0], current.number, found[1])
     for revision in service.revisions:
-        if revision.phase not in PUBLIC:
-            continue
-        found = trouble(revision, settings)
-        if found is not None:
-            which = "" if revision is current else f"revision {revision.number}: "
-            return Summary(found[0], current.number, which + found[1])
+        is_asked = service.traffic.percent(revision.number) or any(
+            rule.revision == revision.number for rule in service.traffic.headers
+        )
+        found = trouble(revision, settings) if is_asked and revision is not current else None
+        if found is not None and found[0] != "starting":
+            return Summary("degraded", current.number, f"revision {revision.number}: {found[1]}")
     if state.gateway.phase is not GatewayPhase.UP:
         why = f": {state.gateway.reason}" if state.gateway.reason else ""
         return Summary("degraded", current.number, f"the gateway is {state.gateway.phase}{why}")
