@@ -57,6 +57,7 @@ def test_ready_is_announced_only_when_every_replica_listens_and_the_gateway_answ
     world.feed(RevisionAnswered(world.time, "fashion", 1, public=False))
     assert (world.phases(), public(world)) == ({1: "switching"}, [1])
     assert not world.said(AnswerAsker)
+    assert world.summary()[0] != "ready"
     world.feed(RevisionAnswered(world.time, "fashion", 1, public=True))
     (answer,) = world.said(AnswerAsker)
     assert (answer.state, answer.asker.run, answer.revision) == ("ready", "run-1", 1)

@@ -63,5 +63,6 @@ class Activation:
 
     async def close(self) -> None:
         await self._activator.close()
-        if self._listening is not None:
-            await self._listening.close()
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await listening.close()

@@ -57,6 +57,8 @@ def _summarize_public(state: ServeState, service: Service, current: Revision, se
     if state.gateway.phase is not GatewayPhase.UP:
         why = f": {state.gateway.reason}" if state.gateway.reason else ""
         return Summary("degraded", current.number, f"the gateway is {state.gateway.phase}{why}")
+    if current.phase is RevisionPhase.SWITCHING and not current.seen and len(service.releases) <= 1:
+        return Summary("starting", current.number, "its processes are ready; it is asked through the gateway")
     if not any(current.wanted(part) for part in current.parts):
         return Summary("idle", current.number, service.reason or "nobody asks: a request starts a replica")
     return Summary("ready", current.number, service.reason or _under_way(service))

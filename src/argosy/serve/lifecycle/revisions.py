@@ -65,7 +65,8 @@ def answered(step: Step, event: RevisionAnswered) -> None:
     if revision.phase is RevisionPhase.PROVING and not event.public:
         releases.proved(step, event.service, event.revision)
     elif revision.phase is RevisionPhase.SWITCHING and event.public:
-        step.put_revision(event.service, change(revision, phase=RevisionPhase.SERVING, due=None, askers=()))
+        serving = change(revision, phase=RevisionPhase.SERVING, due=None, askers=(), seen=True)
+        step.put_revision(event.service, serving)
         answer_askers(step, event.service, revision, "ready")
 
 

@@ -87,7 +87,8 @@ class Revision(msgspec.Struct, frozen=True):
     """One version of a service. ``due`` ends what its phase waits for.
 
     ``bounds`` are (least, most) replicas where they were changed after the deployment; ``desired`` says how
-    many each member has. ``proved``: it was ready once. ``forget``: nothing of it stays after its processes.
+    many each member has. ``proved``: it was ready once. ``seen``: the public side once answered from it.
+    ``forget``: nothing of it stays after its processes.
     ``comparison`` is of the comparer with ``comparer_token``, on top of ``compared`` by those before it.
     """
 
@@ -102,6 +103,7 @@ class Revision(msgspec.Struct, frozen=True):
     bounds: tuple[int, int] | None = None
     desired: dict[str, int] = {}
     proved: bool = False
+    seen: bool = False
     forget: bool = False
     comparison: Comparison = Comparison()
     compared: Comparison = Comparison()
