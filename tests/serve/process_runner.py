@@ -70,6 +70,9 @@ class Runner:
     def acknowledge(self, attempt: AttemptId, token: int) -> None:
         self._unacknowledged.pop((attempt, token), None)
 
+    def keep_warm(self, preloads: frozenset[tuple[str, ...]]) -> None:
+        """Whatever is forked here is warm."""
+
     def kill(self, attempt: AttemptId, number: int = signal.SIGKILL) -> None:
         os.kill(self._running[attempt].pid, number)
 

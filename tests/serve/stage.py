@@ -12,6 +12,7 @@ from argosy.api.views import ServiceView
 from argosy.artifacts.reference import ArtifactReference
 from argosy.clock import SystemClock
 from argosy.errors import NotFound
+from argosy.flow.service_options import Scaling, ServiceOptions
 from argosy.home import Home
 from argosy.metadata.records import Record, ServiceRecord
 from argosy.runtime.protocol import AttemptId
@@ -23,6 +24,9 @@ from argosy.serve.manager import ServiceManager
 from .harness import Load, until
 from .models import make_model
 from .process_runner import Runner
+
+# A load that no test makes.
+STILL = ServiceOptions(scaling=Scaling(target=10_000.0))
 
 
 class Records:
@@ -69,14 +73,32 @@ class Stage:
             make_model(directory, seed=int(name.removeprefix("m")))
         return ModelReference(name, ArtifactReference(name, "model", 1))
 
-    def deployment(self, service: str, *models: str, replicas: int = 1, run: str = "run") -> Deployment:
+    def deployment(
+        self,
+        service: str,
+        *models: str,
+        replicas: int = 1,
+        most: int = 4,
+        run: str = "run",
+        options: ServiceOptions = STILL,
+    ) -> Deployment:
         references = tuple(self.model(name) for name in models)
-        return Deployment(service, references, (replicas, 4), "mean", run, "node")
+        return Deployment(service, references, (replicas, most), "mean", run, "node", options=options)
 
-    async def deploy(self, service: str, *models: str, replicas: int = 1, run: str = "run") -> ServiceChange:
+    async def deploy(
+        self,
+        service: str,
+        *models: str,
+        replicas: int = 1,
+        most: int = 4,
+        run: str = "run",
+        options: ServiceOptions = STILL,
+    ) -> ServiceChange:
         """The answer to the deployment."""
         seen = len(self.changes)
-        self.manager.deploy(self.deployment(service, *models, replicas=replicas, run=run))
+        self.manager.deploy(
+            self.deployment(service, *models, replicas=replicas, most=most, run=run, options=options)
+        )
         return await self.answer(run, seen)
 
     async def answer(self, run: str, seen: int = 0) -> ServiceChange:

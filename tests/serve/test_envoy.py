@@ -36,7 +36,12 @@ TOPOLOGY = Topology(
     services=(PublicService("digits", (Share(2, 100),)),),
 )
 PATHS = GatewayPaths(
-    "/g/clusters.json", "/g/public.json", "/g/internal.json", "/run/gateway.sock", "/run/admin.sock"
+    "/g/clusters.json",
+    "/g/public.json",
+    "/g/internal.json",
+    "/run/gateway.sock",
+    "/run/admin.sock",
+    "/run/activator.sock",
 )
 
 
@@ -45,7 +50,7 @@ PATHS = GatewayPaths(
     [
         ("bootstrap", bootstrap(8080, PATHS)),
         ("clusters", clusters_file(TOPOLOGY.clusters[:1], "/g/endpoints")),
-        ("endpoints", endpoints_file(TOPOLOGY.clusters[0])),
+        ("endpoints", endpoints_file(TOPOLOGY.clusters[0], "/run/activator.sock")),
         ("public_routes", public_file(TOPOLOGY, BODY_LIMIT)),
         ("internal_routes", internal_file(TOPOLOGY.backends)),
     ],

@@ -190,6 +190,6 @@ async def test_an_ensemble_names_the_member_that_does_not_answer(tmp_path: Path)
         document = json.loads(response.body)
         assert (response.status, document["code"]) == (503, "member_failed")
         assert "member 'digits.m2' of the ensemble did not answer" in document["error"]
-        assert "no replica is ready" in document["error"]
+        assert "model 'm2' does not start: " in document["error"]
         alone = await home.ask("POST", "/v1/models/digits.m1:predict", predict_body(pixels()[0]))
         assert alone.status == 200

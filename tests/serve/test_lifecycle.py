@@ -26,7 +26,7 @@ from argosy.serve.lifecycle.state import (
     next_due,
 )
 from argosy.serve.lifecycle.topology import topology
-from argosy.serve.summary import view
+from argosy.serve.views import service_view as view
 
 from .world import SETTINGS, World, deployment, public
 
@@ -57,6 +57,7 @@ def test_ready_is_announced_only_when_every_replica_listens_and_the_gateway_answ
     world.feed(RevisionAnswered(world.time, "fashion", 1, public=False))
     assert (world.phases(), public(world)) == ({1: "switching"}, [1])
     assert not world.said(AnswerAsker)
+    assert world.summary()[0] != "ready"
     world.feed(RevisionAnswered(world.time, "fashion", 1, public=True))
     (answer,) = world.said(AnswerAsker)
     assert (answer.state, answer.asker.run, answer.revision) == ("ready", "run-1", 1)
@@ -93,20 +94,21 @@ def test_another_model_is_a_new_revision_and_the_old_one_serves_until_it_is_read
     assert not world.said(StopProcess)
     world.listen("service-fashion.r2.dropout.0")
     world.feed(RevisionAnswered(world.time, "fashion", 2, public=False))
-    assert (world.phases(), public(world)) == ({1: "draining", 2: "switching"}, [2])
-    assert not world.said(StopProcess)
+    assert (world.phases(), public(world)) == ({1: "standby", 2: "switching"}, [2])
     world.answer_probes()
-    world.tick(SETTINGS.drain_seconds)
+    world.tick(SETTINGS.standby_seconds - 1)
+    assert not world.said(StopProcess)
+    world.tick(1)
     assert [stop.attempt for stop in world.said(StopProcess)] == ["service-fashion.r1.cnn.0"]
     world.end_stopped()
-    assert world.phases() == {2: "serving"}
+    assert world.phases() == {1: "retired", 2: "serving"}
 
 
 def test_routers_stop_before_the_members_they_may_still_ask() -> None:
     world = World()
     world.serve("cnn", "dropout")
     world.serve("cnn")
-    world.tick(SETTINGS.drain_seconds)
+    world.tick(SETTINGS.standby_seconds)
     assert [stop.attempt for stop in world.said(StopProcess)] == ["service-fashion.r1.router-0"]
     world.end("service-fashion.r1.router-0")
     assert {stop.attempt for stop in world.said(StopProcess)[1:]} == {
@@ -216,9 +218,9 @@ def test_a_failed_revision_leaves_the_old_one_serving_and_says_so() -> None:
     world.tick(SETTINGS.deployment_seconds)
     answer = world.said(AnswerAsker)[-1]
     assert (answer.asker.run, answer.state) == ("run-2", "failed")
-    assert "not ready within 60 s: model 'dropout' is starting" in answer.reason
+    assert "not ready within 60 s: model 'dropout' is hung" in answer.reason
     world.end_stopped()
-    assert (world.phases(), public(world)) == ({1: "serving"}, [1])
+    assert (world.phases(), public(world)) == ({1: "serving", 2: "failed"}, [1])
     state, reason = world.summary()
     assert state == "ready"
     assert reason.startswith("revision 2 failed: not ready within 60 s")
@@ -231,7 +233,8 @@ def test_a_deployment_after_a_failed_one_starts_afresh() -> None:
     world.end_stopped()
     assert world.phases() == {1: "failed"}
     world.serve("cnn")
-    assert world.phases() == {2: "serving"}
+    assert world.phases() == {1: "failed", 2: "serving"}
+    assert world.summary() == ("ready", "")
     assert [answer.state for answer in world.said(AnswerAsker)] == ["failed", "ready"]
 
 
@@ -331,7 +334,7 @@ def test_a_view_names_every_member_and_replica() -> None:
         (deployment("cnn", service="Fashion MNIST"), "is not a name"),
         (deployment("cnn", service="a.b"), "is not a name"),
         (deployment(), "has no models"),
-        (msgspec.structs.replace(deployment("cnn"), replicas=(0, 1)), "replicas (0, 1)"),
+        (msgspec.structs.replace(deployment("cnn"), replicas=(0, 0)), "replicas (0, 0)"),
         (msgspec.structs.replace(deployment("cnn"), aggregate="median"), "'median', which does not exist"),
     ],
 )

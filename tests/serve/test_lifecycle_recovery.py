@@ -62,7 +62,7 @@ def test_a_successor_finishes_a_switch() -> None:
     world.feed(RevisionAnswered(world.time, "fashion", 2, public=False))
     successor = restarted(world, lambda attempt: True)
     successor.answer_probes()
-    successor.tick(1)
+    successor.tick(SETTINGS.standby_seconds)
     successor.end_stopped()
-    assert successor.phases() == {2: "serving"}
+    assert successor.phases() == {1: "retired", 2: "serving"}
     assert successor.said(AnswerAsker)[0].asker.run == "run-2"

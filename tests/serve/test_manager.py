@@ -9,7 +9,7 @@ import pytest
 
 from argosy.errors import NotFound
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.http.client import Response
+from argosy.serve.http.client import RequestFailed, Response
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT, Settings
 
 from .harness import asynchronous, until
@@ -108,7 +108,7 @@ async def test_switching_revisions_under_load_fails_no_request_and_never_goes_ba
     def note(response: Response) -> None:
         revisions.append(response.headers[b"x-argosy-revision"])
 
-    async with stage(tmp_path) as home:
+    async with stage(tmp_path, Settings(standby_seconds=0.5)) as home:
         await home.deploy("digits", "m1", replicas=2)
         load = home.load("digits", BODY)
         load.on_answer = note
@@ -189,7 +189,17 @@ async def test_a_first_deployment_that_fails_is_shown_as_failed(tmp_path: Path) 
         change = await home.answer("run")
         assert (change.state, home.view("digits").state) == ("failed", "failed")
         assert "artifact m1 does not exist" in change.reason
-        assert (await home.ask("GET", "/v1/models/digits")).status == 404
+        assert await _status(home, "/v1/models/digits") == 404
+
+
+async def _status(home: Stage, path: str) -> int:
+    """Also of a gateway that has only just been started."""
+    for _ in range(1000):
+        try:
+            return (await home.ask("GET", path)).status
+        except RequestFailed:
+            await asyncio.sleep(0.01)
+    raise AssertionError("the gateway does not answer")
 
 
 @asynchronous

@@ -56,9 +56,13 @@ class World:
         self.time = 1000.0
         self.commands: list[ServeCommand] = []
         self.alive: dict[AttemptId, int] = {}
+        self.crashing = False
 
     def feed(self, event: ServeEvent) -> list[ServeCommand]:
         self.state, commands = decide(self.state, event, SETTINGS)
+        if self.crashing:
+            self._crash()
+            return []
         self.commands += commands
         for command in commands:
             if isinstance(command, StartReplica):
@@ -66,6 +70,11 @@ class World:
             elif isinstance(command, StartGateway):
                 self.alive[GATEWAY_ATTEMPT] = command.token
         return list(commands)
+
+    def _crash(self) -> None:
+        """The state is stored, nothing that was decided is carried out, and a successor takes over."""
+        self.crashing = False
+        vars(self).update(vars(restarted(self, lambda attempt: True)))
 
     def deploy(self, *models: str, **options: object) -> list[ServeCommand]:
         return self.feed(DeployRequested(self.time, deployment(*models, **options)))  # type: ignore[arg-type]

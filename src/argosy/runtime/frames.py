@@ -50,11 +50,17 @@ class Warm(msgspec.Struct, frozen=True, tag="warm"):
     preload: tuple[str, ...]
 
 
+class KeepWarm(msgspec.Struct, frozen=True, tag="keep_warm"):
+    """These and no others stay warm, with idle processes, though nothing uses them."""
+
+    preloads: tuple[tuple[str, ...], ...]
+
+
 class ShutDown(msgspec.Struct, frozen=True, tag="shut_down"):
     pass
 
 
-Order = Launch | Stop | Acknowledge | Warm | ShutDown
+Order = Launch | Stop | Acknowledge | Warm | KeepWarm | ShutDown
 
 
 # From the launcher to the control plane, beside the events of the protocol.

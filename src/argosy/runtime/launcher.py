@@ -154,6 +154,8 @@ class Launcher:
                 self.outbox.acknowledge((name, token))
             case frames.Warm(preload):
                 self.pool.warm(TemplateKey(normal_preload(preload)))
+            case frames.KeepWarm(preloads):
+                self.pool.keep({TemplateKey(normal_preload(preload)) for preload in preloads})
             case frames.ShutDown():
                 self._shut_down()
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,6 +84,7 @@ class Pool:
         self._templates: dict[TemplateKey, Template] = {}
         self._unfit: dict[TemplateKey, str] = {}
         self._deaths: dict[TemplateKey, int] = {}
+        self._kept: frozenset[TemplateKey] = frozenset()
         self._closed = False
 
     @property
@@ -96,6 +97,11 @@ class Pool:
         if not self._closed:
             with contextlib.suppress(OSError):
                 self._template(key)
+
+    def keep(self, keys: Iterable[TemplateKey]) -> None:
+        """Have these at hand with idle children from now on, used or not; others go as ever."""
+        self._kept = frozenset(keys)
+        self.tend()
 
     def seek(self, key: TemplateKey, seat: Seat) -> None:
         """Have ``seat`` take an idle process, or fail: now or later."""
@@ -138,15 +144,15 @@ class Pool:
 
     def tend(self) -> None:
         """Let go of what nobody has used for long, and of templates whose import does not end."""
+        for key in self._kept:
+            self.warm(key)
+        for key in self._kept & self._templates.keys():
+            self._templates[key].wanted = True
         now = time.monotonic()
         for owner in list(self._templates.values()):
             unused = now - owner.used_at
-            if (
-                owner.key.source
-                and owner.born_at
-                and not owner.ready
-                and now - owner.born_at > _IMPORT_SECONDS
-            ):
+            imports = owner.key.source and owner.born_at and not owner.ready
+            if imports and owner.born_at and now - owner.born_at > _IMPORT_SECONDS:
                 self._lose(owner, "its import does not come to an end")
             elif unused > _IDLE_SECONDS and not owner.busy:
                 owner.wanted = False

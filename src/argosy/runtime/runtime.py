@@ -52,6 +52,7 @@ class Runtime:
         self._flush_due: asyncio.Handle | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._leaving = False
+        self._kept_warm: frozenset[tuple[str, ...]] | None = None
 
     async def start(self) -> frozenset[Key]:
         """Connect to the living launcher, or start one; the (attempt, token) pairs that it has.
@@ -84,6 +85,13 @@ class Runtime:
     def warm(self, preload: tuple[str, ...]) -> None:
         """Import these libraries into a warm process now, before a step needs them."""
         self._send(frames.Warm(preload))
+
+    def keep_warm(self, preloads: frozenset[tuple[str, ...]]) -> None:
+        """From now on keep idle processes with these libraries, used or not, and no others. Survives another
+        launcher."""
+        if preloads != self._kept_warm:
+            self._kept_warm = preloads
+            self._send(frames.KeepWarm(tuple(sorted(preloads))))
 
     async def detach(self) -> None:
         """Leave; the launcher and its attempts go on."""
@@ -187,6 +195,9 @@ class Runtime:
                 living = _living(inventory)
                 self._lose(self._held - living - set(inventory.ended))
                 self._held |= living
+                if self._kept_warm is not None:
+                    kept = frames.KeepWarm(tuple(sorted(self._kept_warm)))
+                    self._outgoing.append(frames.frame(kept))
                 self._flush()
                 return inventory
             if time.monotonic() > deadline:

@@ -11,7 +11,7 @@ import msgspec
 
 from argosy.artifacts.reference import ArtifactReference
 from argosy.errors import InvalidRequest
-from argosy.flow.service_options import ServiceOptions
+from argosy.flow.service_options import Release, ServiceOptions
 from argosy.flow.service_rules import Fault, faults
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -45,8 +45,10 @@ class Deployment(msgspec.Struct, frozen=True):
     user: str = ""
 
     def settings(self) -> tuple[Any, ...]:
-        """Equal for deployments that need no other processes."""
-        return (self.service, self.models, self.replicas, self.aggregate, self.options, self.version)
+        """Equal for deployments that need no other processes: how many there are, and what share of the
+        requests they get, can change as they run."""
+        options = msgspec.structs.replace(self.options, release=Release())
+        return (self.service, self.models, self.aggregate, options, self.version)
 
     def asker(self) -> Asker:
         return Asker(self.run, self.node, self.generation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,6 +15,33 @@ from argosy.serve.lifecycle.topology import Probe, authority
 _TIMEOUT_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 0.005
 _LONGEST_WAIT_SECONDS = 0.2
+
+
+class Prober:
+    """One task for each probe that is wanted; ``on_answer`` is told of the answer it waited for."""
+
+    def __init__(self, internal_socket: str, on_answer: Callable[[Probe], None]) -> None:
+        self._internal_socket = internal_socket
+        self._on_answer = on_answer
+        self._tasks: dict[Probe, asyncio.Task[None]] = {}
+
+    def probe(self, wanted: frozenset[Probe], port: int) -> None:
+        """From now on these and no others."""
+        for probe in self._tasks.keys() - wanted:
+            self._tasks.pop(probe).cancel()
+        for probe in wanted - self._tasks.keys():
+            self._tasks[probe] = asyncio.get_running_loop().create_task(self._run(probe, port))
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, probe: Probe, port: int) -> None:
+        await answered(probe, self._internal_socket, port)
+        self._on_answer(probe)
 
 
 async def answered(probe: Probe, internal_socket: str, port: int) -> None:

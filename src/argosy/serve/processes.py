@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,14 +13,17 @@ import msgspec
 
 from argosy.artifacts.reference import ArtifactReference
 from argosy.home import Home
-from argosy.metadata.records import Record, ServiceRecord
+from argosy.runtime import linux
 from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, EntryCall, Outcome
-from argosy.serve.lifecycle.state import ROUTER, Replica, Revision
+from argosy.serve.lifecycle.state import COMPARER, ROUTER, Replica, Revision, place
 from argosy.serve.lifecycle.topology import authority, member_model, model_names
-from argosy.serve.specs import INFERENCE_OVERDUE, ReplicaSpec, RouterSpec
+from argosy.serve.specs import INFERENCE_OVERDUE, ComparerSpec, ReplicaSpec, RouterSpec
 
 # Longer than any request may take, so that a drained process is never killed with one in flight.
 GRACE_SECONDS = 70.0
+# What a process of each kind has imported before it is needed: most of what a start would take.
+MODEL_PRELOAD = ("argosy.serve.model_server.warm", "onnxruntime")
+ROUTER_PRELOAD = ("argosy.serve.router.router",)
 
 
 class Processes(Protocol):
@@ -30,15 +35,7 @@ class Processes(Protocol):
 
     def acknowledge(self, attempt: AttemptId, token: int) -> None: ...
 
-
-class ServiceRecords(Protocol):
-    """What of the metadata store is used here."""
-
-    def services(self) -> list[ServiceRecord]: ...
-
-    def write(self, records: Iterable[Record]) -> None: ...
-
-    def delete_service(self, name: str) -> None: ...
+    def keep_warm(self, preloads: frozenset[tuple[str, ...]]) -> None: ...
 
 
 ModelPath = Callable[[ArtifactReference], Path]
@@ -49,18 +46,21 @@ def replica_spec(
 ) -> AttemptSpec:
     """The attempt of a model server or router. Raises ArgosyError when the model's files are gone."""
     if replica.member == ROUTER:
-        call = _router_call(revision, internal_socket)
+        call = _router_call(home, revision, internal_socket)
+    elif replica.member == COMPARER:
+        call = _comparer_call(revision, replica, internal_socket)
     else:
         call = _replica_call(revision, replica.member, model_path)
     service = revision.deployment.service
     name = replica.attempt.removeprefix(f"service-{service}.")
+    is_model = replica.member in revision.members
     return AttemptSpec(
         attempt=replica.attempt,
         token=replica.token,
         call=call,
         directory=str(home.work / replica.attempt),
         log=str(home.logs / "services" / service / f"{name}.{{rank}}.log"),
-        preload=() if replica.member == ROUTER else ("onnxruntime", "argosy.serve.model_server.warm"),
+        preload=MODEL_PRELOAD if is_model else ROUTER_PRELOAD,
         grace_seconds=GRACE_SECONDS,
         labels={"kind": "service", "service": service, "revision": str(revision.number)},
     )
@@ -81,6 +81,17 @@ def ending(outcome: Outcome) -> str:
     return f"it ended ({outcome.cause})"
 
 
+def kill(process: tuple[int, int]) -> None:
+    """End (pid, start time in clock ticks) at once, unless the number belongs to another process by now.
+
+    A process whose start time is not known (0) is taken by its number.
+    """
+    pid, ticks = process
+    if not ticks or linux.start_ticks(pid) == ticks:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _replica_call(revision: Revision, member: str, model_path: ModelPath) -> EntryCall:
     model = next(one for one in revision.deployment.models if one.name == member)
     spec = ReplicaSpec(
@@ -92,8 +103,8 @@ def _replica_call(revision: Revision, member: str, model_path: ModelPath) -> Ent
     return EntryCall("argosy.serve.model_server.replica", "main", msgspec.to_builtins(spec))
 
 
-def _router_call(revision: Revision, internal_socket: str) -> EntryCall:
-    service = revision.deployment.service
+def _router_call(home: Home, revision: Revision, internal_socket: str) -> EntryCall:
+    service, options = revision.deployment.service, revision.deployment.options
     spec = RouterSpec(
         service=service,
         members=tuple(member_model(service, name) for name in revision.members),
@@ -101,6 +112,20 @@ def _router_call(revision: Revision, internal_socket: str) -> EntryCall:
         socket=internal_socket,
         authority=authority(service, revision.number),
         version=revision.deployment.version or revision.number,
-        ensemble=revision.deployment.options.ensemble,
+        ensemble=options.ensemble,
+        sharding=options.sharding if revision.is_sharded else None,
+        sources=str(home.sources),
     )
     return EntryCall("argosy.serve.router.router", "main", msgspec.to_builtins(spec))
+
+
+def _comparer_call(revision: Revision, comparer: Replica, internal_socket: str) -> EntryCall:
+    service = revision.deployment.service
+    serving = int(place(comparer).rpartition("-")[2])
+    spec = ComparerSpec(
+        service=service,
+        authorities=(authority(service, serving), authority(service, revision.number)),
+        revisions=(serving, revision.number),
+        socket=internal_socket,
+    )
+    return EntryCall("argosy.serve.router.comparer", "main", msgspec.to_builtins(spec))

@@ -1,26 +1,26 @@
-"""The state of services as people see it."""
+"""The state of a service in a word and a sentence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argosy.api.views import MemberView, ReplicaView, ServiceView
 from argosy.serve.lifecycle.state import (
-    ROUTER,
+    PUBLIC,
     GatewayPhase,
     Replica,
     ReplicaPhase,
     Revision,
+    RevisionPhase,
     ServeState,
     Service,
     Settings,
+    part_name,
 )
-from argosy.serve.lifecycle.topology import member_model
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``state``: starting · ready · degraded · failed · stopped; ``reason`` when it is not ready."""
+    """``state``: starting · ready · idle · degraded · failed · stopped; ``reason`` when it is not ready."""
 
     state: str
     revision: int
@@ -32,76 +32,73 @@ def summarize(state: ServeState, service: Service, settings: Settings) -> Summar
     if service.deleting:
         return Summary("stopped", service.last_revision, "it was deleted and finishes its last requests")
     if current is not None:
-        return _summarize_current(state, service, current, settings)
+        return _summarize_public(state, service, current, settings)
     if coming is not None:
-        return Summary("starting", coming.number, _waiting(coming))
+        return Summary("starting", coming.number, waiting(coming))
     if service.failed is not None:
         return Summary("failed", service.failed.number, service.failed.reason)
-    return Summary("stopped", service.last_revision, service.reason)
+    held = [one.number for one in service.revisions if one.phase is RevisionPhase.STANDBY]
+    reason = f"revision {held[-1]} is held without requests: promote it" if held else ""
+    return Summary("stopped", service.last_revision, service.reason or reason)
 
 
-def _summarize_current(state: ServeState, service: Service, current: Revision, settings: Settings) -> Summary:
-    for part in current.parts:
-        replicas = current.of(part)
-        ready = sum(replica.phase is ReplicaPhase.READY for replica in replicas)
-        if ready == len(replicas):
-            continue
-        hopeless = ready == 0 and any(one.failures >= settings.hopeless_failures for one in replicas)
-        what = f"model {part!r}" if part != ROUTER else "the router"
-        reason = f"{what} has {ready} of {len(replicas)} replicas ready{_last_reason(replicas)}"
-        return Summary("failed" if hopeless else "degraded", current.number, reason)
+def _summarize_public(state: ServeState, service: Service, current: Revision, settings: Settings) -> Summary:
+    """What is wrong with any revision whose answers callers get is wrong with the service."""
+    found = trouble(current, settings)
+    if found is not None:
+        return Summary(found[0], current.number, found[1])
+    for revision in service.revisions:
+        is_asked = service.traffic.percent(revision.number) or any(
+            rule.revision == revision.number for rule in service.traffic.headers
+        )
+        found = trouble(revision, settings) if is_asked and revision is not current else None
+        if found is not None and found[0] != "starting":
+            return Summary("degraded", current.number, f"revision {revision.number}: {found[1]}")
     if state.gateway.phase is not GatewayPhase.UP:
         why = f": {state.gateway.reason}" if state.gateway.reason else ""
         return Summary("degraded", current.number, f"the gateway is {state.gateway.phase}{why}")
-    return Summary("ready", current.number, service.reason)
+    if current.phase is RevisionPhase.SWITCHING and not current.seen and len(service.releases) <= 1:
+        return Summary("starting", current.number, "its processes are ready; it is asked through the gateway")
+    if not any(current.wanted(part) for part in current.parts):
+        return Summary("idle", current.number, service.reason or "nobody asks: a request starts a replica")
+    return Summary("ready", current.number, service.reason or _under_way(service))
 
 
-def _last_reason(replicas: tuple[Replica, ...]) -> str:
+def trouble(revision: Revision, settings: Settings) -> tuple[str, str] | None:
+    """(state, reason) when a part has not the replicas that it had or should have. One that only grows has
+    no trouble."""
+    for part in revision.parts:
+        replicas = revision.staying(part)
+        ready = sum(replica.phase is ReplicaPhase.READY for replica in replicas)
+        counts = f"{part_name(part)} has {ready} of {len(replicas)} replicas ready"
+        if ready == len(replicas):
+            continue
+        if all(one.phase in (ReplicaPhase.READY, ReplicaPhase.STARTING) for one in replicas):
+            new = all(one.phase is ReplicaPhase.READY or not one.restarts for one in replicas)
+            if new and ready:
+                continue
+            if new:
+                return "starting", counts
+        hopeless = ready == 0 and any(one.failures >= settings.hopeless_failures for one in replicas)
+        return "failed" if hopeless else "degraded", counts + last_reason(replicas)
+    return None
+
+
+def waiting(coming: Revision) -> str:
+    """What a revision on its way waits for."""
+    replicas = tuple(one for part in coming.parts for one in coming.staying(part))
+    ready = sum(replica.phase is ReplicaPhase.READY for replica in replicas)
+    return f"{ready} of {len(replicas)} processes are ready{last_reason(replicas)}"
+
+
+def last_reason(replicas: tuple[Replica, ...]) -> str:
     reasons = [one.reason for one in replicas if one.phase is not ReplicaPhase.READY and one.reason]
     return f": {reasons[-1]}" if reasons else ""
 
 
-def _waiting(coming: Revision) -> str:
-    ready = sum(replica.phase is ReplicaPhase.READY for replica in coming.replicas)
-    return f"{ready} of {len(coming.replicas)} processes are ready{_last_reason(coming.replicas)}"
-
-
-def view(state: ServeState, service: Service, settings: Settings, address: str) -> ServiceView:
-    """The service with every replica of the revision that serves, or else of the newest."""
-    summary = summarize(state, service, settings)
-    revision = service.current or service.coming or service.failed or service.revisions[-1]
-    deployment = revision.deployment
-    return ServiceView(
-        name=service.name,
-        state=summary.state,
-        revision=summary.revision,
-        url=predict_url(address, service.name),
-        aggregate=deployment.aggregate if revision.has_router else "",
-        created_at=service.created_at,
-        reason=summary.reason,
-        run=deployment.run,
-        members=[
-            MemberView(
-                name=member_model(service.name, model.name),
-                model=model.name,
-                digest=model.reference.digest,
-                url=predict_url(address, member_model(service.name, model.name)),
-                replicas=[_replica_view(replica) for replica in revision.of(model.name)],
-            )
-            for model in deployment.models
-        ],
-    )
-
-
-def predict_url(address: str, model: str) -> str:
-    return f"{address}/v1/models/{model}:predict" if address else ""
-
-
-def _replica_view(replica: Replica) -> ReplicaView:
-    return ReplicaView(
-        replica=replica.attempt,
-        state=replica.phase.value,
-        port=replica.port,
-        pid=replica.pid,
-        restarts=replica.restarts,
-    )
+def _under_way(service: Service) -> str:
+    if service.pending is None:
+        return ""
+    coming = [one for one in service.revisions if one.number in service.pending.traffic.revisions]
+    named = ", ".join(str(one.number) for one in coming if one.phase not in PUBLIC)
+    return f"{service.pending.action} waits for revision {named}" if named else ""

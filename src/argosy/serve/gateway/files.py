@@ -54,6 +54,7 @@ class GatewayFiles:
             internal_routes=str(self._folder / "internal_routes.json"),
             internal_socket=str(self._sockets / "gateway.sock"),
             admin_socket=str(self._sockets / "admin.sock"),
+            activator=str(self._sockets / "activator.sock"),
         )
 
     @property
@@ -66,7 +67,7 @@ class GatewayFiles:
 
     def remove_sockets(self) -> None:
         """Once Envoy has ended: it leaves its sockets behind."""
-        for path in (self.paths.internal_socket, self.paths.admin_socket):
+        for path in (self.paths.internal_socket, self.paths.admin_socket, self.paths.activator):
             Path(path).unlink(missing_ok=True)
         if self._sockets != self._run:
             with contextlib.suppress(OSError):
@@ -76,7 +77,9 @@ class GatewayFiles:
         """Endpoints before the clusters that read them, clusters before the routes that lead to them."""
         paths = self.paths
         for cluster in topology.clusters:
-            self._write(self._endpoints / endpoints_name(cluster.name), endpoints_file(cluster))
+            self._write(
+                self._endpoints / endpoints_name(cluster.name), endpoints_file(cluster, paths.activator)
+            )
         self._write(Path(paths.clusters), clusters_file(topology.clusters, str(self._endpoints)))
         self._write(Path(paths.internal_routes), internal_file(topology.backends))
         self._write(Path(paths.public_routes), public_file(topology, BODY_LIMIT))

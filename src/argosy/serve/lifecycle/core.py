@@ -1,10 +1,13 @@
 """What keeps services alive, as a pure step: (state, event) -> (state, commands).
 
     deploy    a revision's replicas start beside what serves now; when all are ready it is PROVING (asked
-              through the gateway's internal side), then SWITCHING (public, and asked publicly), then SERVING;
-              only then whoever deployed it is answered. The one before drains, then is stopped.
-    failure   an ended replica is launched again, later and later while it keeps failing. A revision that is
-              not ready in time, or whose replica can not start, is FAILED; what served before goes on.
+              through the gateway's internal side). Then its release says what it gets: everything, a share,
+              copies, or nothing yet. Whoever deployed it is answered when that is so.
+    traffic   a service holds a pointer at revisions. It moves when every revision it names can answer; one
+              that lost its requests stands by with its processes, and later rests without them.
+    failure   an ended replica is launched again, later and later while it keeps failing; one that does not
+              answer is ended first. A revision that does not come up is FAILED; what served before goes on.
+    scale     each member has a desired number of replicas, and none while nobody asks if that is allowed.
     delete    every revision drains; the record goes with the last process.
 
 The gateway's files, the stored records, the probes and the next timer are functions of the state: the shell
@@ -19,22 +22,32 @@ from typing import assert_never
 from argosy.serve.deployment import Deployment as Deployment
 from argosy.serve.deployment import ModelReference as ModelReference
 from argosy.serve.deployment import ServiceChange as ServiceChange
-from argosy.serve.lifecycle import replicas, revisions
+from argosy.serve.lifecycle import comparing, counts, releases, replicas, revisions
 from argosy.serve.lifecycle.events import (
     Acknowledge,
     Adopted,
+    Compared,
     DeleteRequested,
     DeployRequested,
     GatewayAnswered,
+    Happening,
     ProcessEnded,
     ProcessStarted,
+    PromoteRequested,
+    ReplicaChecked,
     ReplicaListening,
+    ReplicasDemanded,
+    ReplicasDesired,
+    Request,
     RevisionAnswered,
+    RollbackRequested,
+    ScaleRequested,
     ServeCommand,
     ServeEvent,
     StartGateway,
     StopProcess,
     Ticked,
+    TrafficRequested,
 )
 from argosy.serve.lifecycle.state import (
     GATEWAY_ATTEMPT,
@@ -51,20 +64,55 @@ from argosy.serve.lifecycle.step import Step
 def decide(
     state: ServeState, event: ServeEvent, settings: Settings
 ) -> tuple[ServeState, tuple[ServeCommand, ...]]:
-    """The next state and what to do. Equal arguments give equal results."""
+    """The next state and what to do. Equal arguments give equal results.
+
+    Raises InvalidRequest, NotFound or Conflict for a request that can not be.
+    """
     step = Step(state, event.time, settings)
+    if isinstance(event, Request):
+        _request(step, event)
+    else:
+        _happened(step, event)
+    _settle(step)
+    return step.state, tuple(step.commands)
+
+
+def _request(step: Step, event: Request) -> None:
     match event:
-        case Adopted():
-            _adopt(step, event)
         case DeployRequested(deployment=deployment):
             revisions.deploy(step, deployment)
             _need_gateway(step)
         case DeleteRequested(service=service):
             revisions.delete(step, service)
+        case TrafficRequested():
+            releases.set_traffic(step, event)
+        case PromoteRequested():
+            releases.promote(step, event)
+        case RollbackRequested():
+            releases.rollback(step, event)
+        case ScaleRequested(service=service):
+            releases.living(step, service)
+            counts.scale(step, event)
+        case _:
+            assert_never(event)
+
+
+def _happened(step: Step, event: Happening) -> None:
+    match event:
+        case Adopted():
+            _adopt(step, event)
         case ProcessStarted():
             replicas.started(step, event)
         case ReplicaListening():
             replicas.listening(step, event)
+        case ReplicaChecked():
+            replicas.checked(step, event)
+        case ReplicasDesired():
+            counts.desired(step, event)
+        case ReplicasDemanded():
+            counts.demanded(step, event)
+        case Compared():
+            comparing.compared(step, event)
         case ProcessEnded():
             _ended(step, event)
         case GatewayAnswered(token=token):
@@ -76,7 +124,16 @@ def decide(
             _tick(step)
         case _:
             assert_never(event)
-    return step.state, tuple(step.commands)
+
+
+def _settle(step: Step) -> None:
+    """What follows from the state as it is now, whatever led to it."""
+    for name in tuple(step.state.services):
+        releases.advance(step, name)
+        for revision in step.state.services[name].revisions:
+            counts.adjust(step, name, revision.number)
+            replicas.prove_if_ready(step, name, revision.number)
+        comparing.compare(step, name)
 
 
 def _ended(step: Step, event: ProcessEnded) -> None:
@@ -133,6 +190,7 @@ def _tick(step: Step) -> None:
         for revision in service.revisions:
             if revision.due is not None and revision.due <= step.time:
                 revisions.due(step, service.name, revision.number, step.state.gateway)
+        releases.due(step, service.name)
 
 
 def _gateway_due(step: Step) -> None:
@@ -159,6 +217,7 @@ def _adopt(step: Step, event: Adopted) -> None:
         step.state = replace(step.state, gateway=adopted)
     _need_gateway(step)
     for service in tuple(step.state.services.values()):
+        releases.adopt(step, service.name)
         for revision in service.revisions:
             revisions.adopt(step, service.name, revision)
     for service, revision, replica in tuple(all_replicas(step.state)):

@@ -7,7 +7,8 @@ from typing import Literal
 
 from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Asker, Deployment
-from argosy.serve.lifecycle.state import Replica
+from argosy.serve.lifecycle.state import Comparison, Replica
+from argosy.serve.lifecycle.traffic import HeaderTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,63 @@ class DeleteRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficRequested:
+    """``shares`` are (revision, percent)."""
+
+    time: float
+    service: str
+    shares: tuple[tuple[int, int], ...]
+    headers: tuple[HeaderTarget, ...] = ()
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteRequested:
+    time: float
+    service: str
+    revision: int
+    reason: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequested:
+    time: float
+    service: str
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRequested:
+    time: float
+    service: str
+    least: int
+    most: int
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasDesired:
+    """The autoscaler wants so many replicas of one member."""
+
+    time: float
+    service: str
+    revision: int
+    member: str
+    desired: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasDemanded:
+    """A request waits for a part that may have no replica."""
+
+    time: float
+    service: str
+    revision: int
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessStarted:
     time: float
     attempt: AttemptId
@@ -46,6 +104,27 @@ class ReplicaListening:
     attempt: AttemptId
     token: int
     port: int
+    grpc_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaChecked:
+    """It was asked whether it lives; ``reason`` says why that is in doubt, or is empty."""
+
+    time: float
+    attempt: AttemptId
+    token: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparer's counts since it started."""
+
+    time: float
+    attempt: AttemptId
+    token: int
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +156,28 @@ class Ticked:
     time: float
 
 
-ServeEvent = (
-    Adopted
-    | DeployRequested
+Request = (
+    DeployRequested
     | DeleteRequested
+    | TrafficRequested
+    | PromoteRequested
+    | RollbackRequested
+    | ScaleRequested
+)
+Happening = (
+    Adopted
+    | ReplicasDesired
+    | ReplicasDemanded
     | ProcessStarted
     | ReplicaListening
+    | ReplicaChecked
+    | Compared
     | ProcessEnded
     | GatewayAnswered
     | RevisionAnswered
     | Ticked
 )
+ServeEvent = Request | Happening
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +194,18 @@ class StartGateway:
 
 @dataclass(frozen=True, slots=True)
 class StopProcess:
+    """Ask it to end: it may finish what it has."""
+
     attempt: AttemptId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillProcess:
+    """End it at once."""
+
+    attempt: AttemptId
+    token: int
     reason: str
 
 
@@ -125,4 +226,4 @@ class AnswerAsker:
     reason: str = ""
 
 
-ServeCommand = StartReplica | StartGateway | StopProcess | Acknowledge | AnswerAsker
+ServeCommand = StartReplica | StartGateway | StopProcess | KillProcess | Acknowledge | AnswerAsker

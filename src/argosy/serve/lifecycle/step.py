@@ -30,9 +30,13 @@ class Step:
         self.state = replace(self.state, services=services)
 
     def put_revision(self, service: str, revision: Revision) -> None:
-        """The revision in its new form; one that is drained and has no process left is forgotten."""
+        """The revision in its new form; one that is drained and has no process left is retired, or forgotten
+        if nothing of it is to stay."""
         found = self.state.services[service]
-        gone = revision.phase is RevisionPhase.DRAINING and not revision.replicas
+        if revision.phase is RevisionPhase.DRAINING and not revision.replicas:
+            revision = change(revision, phase=RevisionPhase.RETIRED, due=None, desired={})
+        gone = revision.phase in (RevisionPhase.RETIRED, RevisionPhase.FAILED) and not revision.replicas
+        gone = gone and revision.forget
         revisions = tuple(
             revision if one.number == revision.number else one
             for one in found.revisions
@@ -40,9 +44,12 @@ class Step:
         )
         self.put(change(found, revisions=revisions))
 
+    def add_replica(self, service: str, number: int, new: Replica) -> None:
+        revision = self.expect(service, number)
+        self.put_revision(service, change(revision, replicas=(*revision.replicas, new)))
+
     def put_replica(self, service: str, number: int, new: Replica | None, attempt: AttemptId) -> None:
-        revision = self.revision(service, number)
-        assert revision is not None
+        revision = self.expect(service, number)
         replicas = tuple(
             new if one.attempt == attempt and new is not None else one
             for one in revision.replicas
@@ -52,7 +59,13 @@ class Step:
 
     def revision(self, service: str, number: int) -> Revision | None:
         found = self.state.services.get(service)
-        return next((one for one in found.revisions if one.number == number), None) if found else None
+        return found.revision(number) if found else None
+
+    def expect(self, service: str, number: int) -> Revision:
+        """A revision that is known to be there."""
+        found = self.revision(service, number)
+        assert found is not None
+        return found
 
     def token(self, previous: int = 0) -> int:
         """Greater than any handed out before, also by an earlier control plane."""

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argosy.serve.gateway.topology import Backend, Cluster, Endpoint, PublicService, Share, Topology
+from argosy.serve.gateway.topology import (
+    Backend,
+    Cluster,
+    Endpoint,
+    HeaderRule,
+    PublicService,
+    RevokedToken,
+    Shadow,
+    Share,
+    Topology,
+)
 from argosy.serve.lifecycle.state import (
+    COMPARER,
     ROUTER,
     GatewayPhase,
     ReplicaPhase,
     Revision,
     RevisionPhase,
     ServeState,
+    Service,
+    place,
 )
+
+_WITHOUT_PROCESSES = (RevisionPhase.FAILED, RevisionPhase.RETIRED)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,22 +56,43 @@ def model_names(revision: Revision, member: str) -> tuple[str, ...]:
     return (own,) if revision.has_router else (service, own)
 
 
-def topology(state: ServeState) -> Topology:
-    """Everything with processes has clusters and an internal side; only what serves is public."""
+def topology(state: ServeState, revoked: tuple[RevokedToken, ...] = ()) -> Topology:
+    """Everything with processes has clusters and an internal side; only what gets requests is public."""
     clusters: list[Cluster] = []
     backends: list[Backend] = []
-    public: list[PublicService] = []
     for service in state.services.values():
         for revision in service.revisions:
-            if revision.phase is RevisionPhase.FAILED:
+            if revision.phase in _WITHOUT_PROCESSES:
                 continue
             clusters += (_cluster(revision, part) for part in revision.parts)
+            if revision.of(COMPARER):
+                clusters.append(_cluster(revision, COMPARER))
             backends.append(_backend(revision))
-        current = service.current
-        if current is not None and not service.deleting:
-            access = current.deployment.options.access
-            public.append(PublicService(service.name, (Share(current.number, 100),), access=access))
-    return Topology(tuple(clusters), tuple(backends), tuple(public))
+    public = (_public(service) for service in state.services.values())
+    return Topology(tuple(clusters), tuple(backends), tuple(one for one in public if one), revoked)
+
+
+def _public(service: Service) -> PublicService | None:
+    current = service.current
+    if current is None:
+        return None
+    traffic = service.traffic
+    return PublicService(
+        service.name,
+        tuple(Share(number, percent) for number, percent in traffic.shares),
+        tuple(HeaderRule(rule.header, rule.value, rule.revision) for rule in traffic.headers),
+        _shadow(service),
+        current.deployment.options.access,
+    )
+
+
+def _shadow(service: Service) -> Shadow | None:
+    """Nothing is copied before the comparer is there."""
+    target = service.traffic.shadow
+    revision = service.revision(target.revision) if target else None
+    if target is None or revision is None or not revision.is_ready(COMPARER):
+        return None
+    return Shadow(target.revision, target.percent, cluster_name(revision, COMPARER))
 
 
 def probes(state: ServeState) -> frozenset[Probe]:
@@ -72,28 +108,30 @@ def probes(state: ServeState) -> frozenset[Probe]:
     return frozenset(wanted)
 
 
-def _cluster_name(revision: Revision, part: str) -> str:
+def cluster_name(revision: Revision, part: str) -> str:
     name = f"{revision.deployment.service}.r{revision.number}"
     return name if part == ROUTER else f"{name}.{part}"
 
 
 def _cluster(revision: Revision, part: str) -> Cluster:
     endpoints = tuple(
-        Endpoint(replica.attempt.partition(".")[2].partition(".")[2], replica.port)
+        Endpoint(place(replica), replica.port, replica.grpc_port)
         for replica in revision.of(part)
         if replica.phase is ReplicaPhase.READY and replica.port is not None
     )
-    return Cluster(_cluster_name(revision, part), endpoints, revision.deployment.options.balancing)
+    return Cluster(cluster_name(revision, part), endpoints, revision.deployment.options.balancing)
 
 
 def _backend(revision: Revision) -> Backend:
     service = revision.deployment.service
-    entry = _cluster_name(revision, ROUTER if revision.has_router else revision.members[0])
-    members = ((member_model(service, name), _cluster_name(revision, name)) for name in revision.members)
+    entry = cluster_name(revision, ROUTER if revision.has_router else revision.members[0])
+    members = ((member_model(service, name), cluster_name(revision, name)) for name in revision.members)
     return Backend(
         service,
         revision.number,
         authority(service, revision.number),
         ((service, entry), *members),
         revision.deployment.version or revision.number,
+        streaming=revision.is_sharded,
+        body_bytes=revision.deployment.options.sharding.body_bytes if revision.is_sharded else 0,
     )

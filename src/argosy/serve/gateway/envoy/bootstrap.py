@@ -14,13 +14,15 @@ HEADERS_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class GatewayPaths:
-    """Files Envoy watches, and sockets it makes: ``internal`` for routers and probes, ``admin`` for us."""
+    """Files Envoy watches, and sockets: ``internal`` is for routers and probes, ``admin`` for us. Envoy makes
+    both; the control plane makes ``activator``."""
 
     clusters: str
     public_routes: str
     internal_routes: str
     internal_socket: str
     admin_socket: str
+    activator: str
 
 
 def bootstrap(port: int, paths: GatewayPaths) -> Json:

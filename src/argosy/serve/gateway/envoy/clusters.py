@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from argosy.serve.gateway.envoy.json_types import Json, discovery, duration, loopback, typed, watched
+from argosy.serve.gateway.envoy.json_types import (
+    Json,
+    discovery,
+    duration,
+    loopback,
+    pipe,
+    typed,
+    watched,
+)
 from argosy.serve.gateway.topology import Cluster
 
 CLUSTER_TYPE = "envoy.config.cluster.v3.Cluster"
@@ -15,10 +23,17 @@ def clusters_file(clusters: tuple[Cluster, ...], endpoints_folder: str) -> Json:
     return discovery(CLUSTER_TYPE, *(cluster(one.name, endpoints_folder) for one in clusters))
 
 
-def endpoints_file(of: Cluster) -> Json:
+def endpoints_file(of: Cluster, activator: str) -> Json:
     """One cluster's replicas. A change of it never touches the cluster or its living connections."""
     endpoints = [{"endpoint": {"address": loopback(one.port)}} for one in of.endpoints]
-    return discovery(ENDPOINT_TYPE, {"cluster_name": of.name, "endpoints": [{"lb_endpoints": endpoints}]})
+    last = [{"endpoint": {"address": pipe(activator)}}]
+    assignment = {
+        "cluster_name": of.name,
+        "endpoints": [{"lb_endpoints": endpoints}, {"lb_endpoints": last, "priority": 1}],
+        # One healthy replica is enough to keep every request from the activator.
+        "policy": {"overprovisioning_factor": 100_000},
+    }
+    return discovery(ENDPOINT_TYPE, assignment)
 
 
 def endpoints_name(cluster_name: str) -> str:

@@ -24,15 +24,54 @@ _LARGEST = 9223372036854775807
 
 def public_file(topology: Topology, body_limit: int) -> Json:
     """What callers see: every public service, its members, the list of them, errors that name the fault."""
-    serving = {(service.name, service.shares[0].revision) for service in topology.services}
-    public = tuple(one for one in topology.backends if (one.service, one.revision) in serving)
+    public = tuple(one for one in topology.backends if _percent(topology, one))
     routes = [_too_large(body_limit)]
-    for backend in public:
-        routes += _model_routes(backend)
-    names = sorted(name for backend in public for name, _ in backend.models)
-    services = sorted(backend.service for backend in public)
+    for service in topology.services:
+        shares = [one for one in public if one.service == service.name]
+        for rule in service.headers:
+            named = [
+                one
+                for one in topology.backends
+                if (one.service, one.revision) == (service.name, rule.revision)
+            ]
+            routes += [
+                _with_header(route, rule.header, rule.value) for one in named for route in _model_routes(one)
+            ]
+        for model in dict.fromkeys(name for one in shares for name, _ in one.models):
+            routes += _shared_routes(model, [(one, _percent(topology, one)) for one in shares])
+    names = sorted({name for backend in public for name, _ in backend.models})
+    services = sorted({backend.service for backend in public})
     routes += [_listing(names), _health(), _unknown_model(services), _unknown_path()]
     return _configuration(PUBLIC, [{"name": PUBLIC, "domains": ["*"], "routes": routes}])
+
+
+def _percent(topology: Topology, backend: Backend) -> int:
+    shares = (share for one in topology.services if one.name == backend.service for share in one.shares)
+    return sum(share.percent for share in shares if share.revision == backend.revision)
+
+
+def _with_header(route: Json, name: str, value: str) -> Json:
+    match = {**route["match"], "headers": [{"name": name, "string_match": {"exact": value}}]}
+    return {**route, "match": match}
+
+
+def _shared_routes(model: str, shares: list[tuple[Backend, int]]) -> list[Json]:
+    clusters = [
+        {
+            "name": cluster,
+            "weight": percent,
+            "request_headers_to_add": [json_header("x-argosy-cluster", cluster)],
+            "response_headers_to_add": [json_header(REVISION_HEADER, str(backend.revision))],
+        }
+        for backend, percent in shares
+        for name, cluster in backend.models
+        if name == model
+    ]
+    action = {key: value for key, value in _action("").items() if key != "cluster"}
+    return [
+        {"match": match, "route": {**action, "weighted_clusters": {"clusters": clusters}}}
+        for match in _matches(model)
+    ]
 
 
 def internal_file(backends: tuple[Backend, ...]) -> Json:
@@ -60,6 +99,7 @@ def _model_routes(backend: Backend) -> list[Json]:
         {
             "match": match,
             "route": _action(cluster),
+            "request_headers_to_add": [json_header("x-argosy-cluster", cluster)],
             "response_headers_to_add": [json_header(REVISION_HEADER, str(backend.revision))],
         }
         for model, cluster in backend.models

@@ -1,0 +1,1 @@
+"""Holds requests to what has no replica, until one is there."""
