@@ -334,8 +334,8 @@ def test_a_view_names_every_member_and_replica() -> None:
         (deployment("cnn", service="Fashion MNIST"), "is not a name"),
         (deployment("cnn", service="a.b"), "is not a name"),
         (deployment(), "has no models"),
-        (msgspec.structs.replace(deployment("cnn"), replicas=(0, 0)), "replicas (0, 0)"),
-        (msgspec.structs.replace(deployment("cnn"), aggregate="median"), "'median', which does not exist"),
+        (msgspec.structs.replace(deployment("cnn"), replicas=(0, 0)), "replicas: 0 to 0 replicas can not"),
+        (msgspec.structs.replace(deployment("cnn"), aggregate="median"), "aggregate: 'median' is no way"),
     ],
 )
 def test_a_deployment_that_can_not_be_is_refused(wrong: Deployment, words: str) -> None:
