@@ -17,10 +17,12 @@ import msgspec
 from argosy.errors import ArgosyError, Unavailable
 from argosy.home import Home
 from argosy.runtime.protocol import AttemptSpec, Program
-from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
-from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file, endpoints_name
+from argosy.serve.access.keys import fingerprint, signing_key
+from argosy.serve.gateway.envoy.actions import BODY_LIMIT
+from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
+from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_files
 from argosy.serve.gateway.envoy.json_types import Json
-from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.gateway.envoy.routes import admitted_file, internal_file, public_file
 from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
 
@@ -52,8 +54,12 @@ class GatewayFiles:
             clusters=str(self._folder / "clusters.json"),
             public_routes=str(self._folder / "public_routes.json"),
             internal_routes=str(self._folder / "internal_routes.json"),
+            admitted_routes=str(self._folder / "admitted_routes.json"),
+            jwks=str(self._folder / "jwks.json"),
+            audit=str(self._folder / "audit.log"),
             internal_socket=str(self._sockets / "gateway.sock"),
             admin_socket=str(self._sockets / "admin.sock"),
+            activator=str(self._sockets / "activator.sock"),
         )
 
     @property
@@ -66,7 +72,7 @@ class GatewayFiles:
 
     def remove_sockets(self) -> None:
         """Once Envoy has ended: it leaves its sockets behind."""
-        for path in (self.paths.internal_socket, self.paths.admin_socket):
+        for path in (self.paths.internal_socket, self.paths.admin_socket, self.paths.activator):
             Path(path).unlink(missing_ok=True)
         if self._sockets != self._run:
             with contextlib.suppress(OSError):
@@ -75,16 +81,22 @@ class GatewayFiles:
     def write(self, topology: Topology) -> None:
         """Endpoints before the clusters that read them, clusters before the routes that lead to them."""
         paths = self.paths
+        endpoints: dict[str, Json] = {}
         for cluster in topology.clusters:
-            self._write(self._endpoints / endpoints_name(cluster.name), endpoints_file(cluster))
-        self._write(Path(paths.clusters), clusters_file(topology.clusters, str(self._endpoints)))
-        self._write(Path(paths.internal_routes), internal_file(topology.backends))
+            endpoints |= endpoints_files(cluster, paths.activator)
+        for name, content in endpoints.items():
+            self._write(self._endpoints / name, content)
+        self._write(Path(paths.clusters), clusters_file(topology, str(self._endpoints), paths.activator))
+        self._write(Path(paths.internal_routes), internal_file(topology))
+        self._write(Path(paths.admitted_routes), admitted_file(topology))
         self._write(Path(paths.public_routes), public_file(topology, BODY_LIMIT))
-        self._remove_stale({endpoints_name(cluster.name) for cluster in topology.clusters})
+        self._remove_stale(set(endpoints))
 
     def write_bootstrap(self, port: int) -> bool:
         """Whether it differs from what an Envoy that runs was started with."""
-        return self._write(self.bootstrap_file, bootstrap(port, self.paths))
+        key = signing_key(Path(self.paths.jwks))
+        make_audit_log(Path(self.paths.audit))
+        return self._write(self.bootstrap_file, bootstrap(port, self.paths, fingerprint(key)))
 
     def remembered(self) -> Remembered:
         try:
@@ -119,16 +131,29 @@ class GatewayFiles:
         return True
 
 
+def make_audit_log(file: Path) -> None:
+    """Before Envoy does, which would let everybody read it. Raises Unavailable."""
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            f"the audit log {file} can not be made: {error.strerror}",
+            hint="free some space, or make the home writable",
+        ) from None
+
+
 def gateway_spec(home: Home, token: int, bootstrap_file: Path) -> AttemptSpec:
     """Envoy as an attempt. Raises ArgosyError when it is not installed."""
-    concurrency = max(1, min(4, (os.cpu_count() or 1) // 2))
+    # One worker thread: limits are counted by thread (docs/decisions/0021).
     argv = (
         str(_executable()),
         "--config-path",
         str(bootstrap_file),
         "--disable-hot-restart",
         "--concurrency",
-        str(concurrency),
+        "1",
+        "--file-flush-interval-msec",
+        "500",
         "--log-level",
         "warning",
     )
