@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from argosy.serve.access.tokens import ISSUER
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT, REQUEST_SECONDS
 from argosy.serve.gateway.envoy.audit_log import audit_log
 from argosy.serve.gateway.envoy.grpc_routes import MODEL_SCRIPT
@@ -29,8 +30,6 @@ from argosy.serve.gateway.envoy.names import (
     WHOLE_FILTER,
 )
 from argosy.serve.gateway.envoy.refusals import HEADERS_SECONDS, error_bodies
-
-ISSUER = "argosy"
 
 _ROUTER = typed("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True)
 _HTTP2 = {
