@@ -38,7 +38,7 @@ class Standin:
         self.gate = asyncio.Event()
         self.gate.set()
         self.waiting = 0
-        self.most = 0
+        self.begun = 0
         self.asked: list[tuple[str, str, Headers]] = []
         self.arrived: list[tuple[int, Headers]] = []
         self.before: Callable[[], Awaitable[None]] | None = None
@@ -68,6 +68,7 @@ class Standin:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 first, *lines = head.strip().split("\r\n")
                 headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)}
+                self.begun += "/readyz" not in first
                 size = await _read_body(reader, headers)
                 await self._answer(first, headers, size, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -96,7 +97,6 @@ class Standin:
         if self.gate.is_set():
             return
         self.waiting += 1
-        self.most = max(self.most, self.waiting)
         gate = asyncio.ensure_future(self.gate.wait())
         gone = asyncio.ensure_future(reader.read(1))
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,15 @@ from argosy.metadata.records import AuditRecord
 from argosy.metadata.store import MetadataStore
 from argosy.serve.access.audit import AuditQuery, AuditReader
 from argosy.serve.access.audit_lines import count
+from argosy.serve.gateway.envoy.audit_log import FIELDS
 
 from .harness import asynchronous, until
 
 
 def line(time: float = 3600.5, status: int = 200, **more: Any) -> bytes:
-    body = {"time": f"{time:.3f}", "status": status, "service": "m", "received": 10, "sent": 20}
-    return json.dumps(body | {"milliseconds": 30, "path": "/v1/models/m:predict"} | more).encode() + b"\n"
+    values = {"time": f"{time:.3f}", "status": status, "service": "m", "received": 10, "sent": 20}
+    values |= {"milliseconds": 30, "path": "/v1/models/m:predict", **more}
+    return "\t".join(str(values.get(name, "-")) for name in FIELDS).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -44,11 +45,16 @@ def test_every_line_has_one_outcome(fields: dict[str, Any], expected: str) -> No
     assert [one.outcome for one in count(line(**fields))] == [expected]
 
 
+def test_the_text_of_a_caller_changes_no_other_field() -> None:
+    (found,) = count(line(model="a\tb\t-\t-", user="ada"))
+    assert (found.user, found.service, found.requests) == ("ada", "m", 1)
+
+
 def test_lines_are_added_up_by_hour_caller_service_and_outcome() -> None:
     lines = (
         line() + line(7199.0) + line(7200.0) + line(user="ada", group="staff") + line(user="ada", tier="gold")
     )
-    lines += b'{"time":"torn' + line() + b"\n\xff\n"
+    lines += line()[:30] + b"\n" + b"x" + line() + b"\n\xff\n"
     assert count(lines) == [
         AuditRecord(3600, "", "", "anonymous", "m", "answered", 2, 20, 40, 0.06, 3600.5, 7199.0),
         AuditRecord(7200, "", "", "anonymous", "m", "answered", 1, 10, 20, 0.03, 7200.0, 7200.0),

@@ -16,6 +16,7 @@ from argosy.serve.gateway.envoy.names import (
 
 BODY_LIMIT = 32 * 2**20
 REQUEST_SECONDS = 60.0
+WHOLE_REQUEST_SECONDS = REQUEST_SECONDS + 5
 STREAMING_SECONDS = 3600.0
 STREAMING_IDLE_SECONDS = 600.0
 
@@ -55,7 +56,7 @@ def framed(lead: Lead, match: Json) -> Json:
 def times(lead: Lead) -> Json:
     """How long a request may take from its first byte, and after its last."""
     if not lead.body_bytes:
-        whole, idle, answer = REQUEST_SECONDS + 5, REQUEST_SECONDS + 5, REQUEST_SECONDS
+        whole, idle, answer = WHOLE_REQUEST_SECONDS, WHOLE_REQUEST_SECONDS, REQUEST_SECONDS
     else:
         whole, idle, answer = STREAMING_SECONDS + 5, STREAMING_IDLE_SECONDS, STREAMING_SECONDS
     return {

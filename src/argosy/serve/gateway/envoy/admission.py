@@ -30,7 +30,7 @@ def _clusters(service: str, tier: str, limit: TierLimit) -> list[Json]:
     if limit.concurrency is None:
         return []
     entrance = admission_cluster(service, tier)
-    if not limit.queue:
+    if not limit.queue or not limit.concurrency:
         return [_bounded(entrance, ADMITTED, max_requests=limit.concurrency)]
     return [
         _bounded(entrance, QUEUE, max_requests=limit.concurrency + limit.queue),

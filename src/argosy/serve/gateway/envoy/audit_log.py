@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argosy.serve.gateway.envoy.json_types import Json, header_is, typed
+from argosy.serve.gateway.envoy.json_types import Json, header_is, text, typed
 from argosy.serve.gateway.envoy.names import (
     GROUP_HEADER,
     GRPC_SERVICE,
@@ -14,27 +14,29 @@ from argosy.serve.gateway.envoy.names import (
     USER_HEADER,
 )
 
-# The keys of serve/access/audit_lines.py. Short: there is a line for each request.
-_FIELDS = {
+# One line a request, its fields between tabs, a dash for what is empty. Of these only the last is a caller's
+# own text that may hold a tab. Half the cost of JSON, and there is a line for each request.
+FIELDS = {
     "time": "%START_TIME(%s.%3f)%",
+    "status": "%RESPONSE_CODE%",
+    "grpc": "%GRPC_STATUS_NUMBER%",
+    "refused": f"%RESP({REFUSED_HEADER})%",
     "user": f"%REQ({USER_HEADER})%",
     "group": f"%REQ({GROUP_HEADER})%",
     "tier": f"%REQ({TIER_HEADER})%",
     "token": f"%REQ({TOKEN_HEADER})%",
-    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "service": "%ROUTE_NAME%",
-    "model": f"%REQ({MODEL_HEADER})%",
-    "revision": f"%RESP({REVISION_HEADER})%",
-    "method": "%REQ(:METHOD)%",
-    "path": "%PATH(NQ)%",
-    "status": "%RESPONSE_CODE%",
-    "grpc": "%GRPC_STATUS_NUMBER%",
-    "flags": "%RESPONSE_FLAGS%",
-    "refused": f"%RESP({REFUSED_HEADER})%",
     "received": "%BYTES_RECEIVED%",
     "sent": "%BYTES_SENT%",
     "milliseconds": "%DURATION%",
+    "revision": f"%RESP({REVISION_HEADER})%",
+    "flags": "%RESPONSE_FLAGS%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%PATH(NQ)%",
+    "model": f"%REQ({MODEL_HEADER})%",
 }
+EMPTY = "-"
 
 
 def audit_log(path: str) -> Json:
@@ -43,15 +45,18 @@ def audit_log(path: str) -> Json:
         "envoy.access_loggers.file",
         "access_loggers.file.v3.FileAccessLog",
         path=path,
-        log_format={"json_format": _FIELDS, "omit_empty_values": True},
+        log_format=text("\t".join(FIELDS.values()) + "\n"),
     )
-    return {**log, "filter": {"or_filter": {"filters": [_asked_a_model(), _status_is(401)]}}}
+    return {**log, "filter": _any(_asked_a_model(), _status_is(401))}
 
 
 def _asked_a_model() -> Json:
-    asked = f"(/v[12]/models/.*|{GRPC_SERVICE}ModelInfer)"
-    path = {"name": ":path", "string_match": {"safe_regex": {"regex": f"{asked}.*"}}}
-    return {"and_filter": {"filters": [_header(header_is(":method", "POST")), _header(path)]}}
+    paths = [
+        {"name": ":path", "string_match": {"prefix": prefix}}
+        for prefix in ("/v1/models/", "/v2/models/", f"{GRPC_SERVICE}ModelInfer")
+    ]
+    asked = _any(*(_header(path) for path in paths))
+    return {"and_filter": {"filters": [_header(header_is(":method", "POST")), asked]}}
 
 
 def _status_is(status: int) -> Json:
@@ -61,3 +66,7 @@ def _status_is(status: int) -> Json:
 
 def _header(matcher: Json) -> Json:
     return {"header_filter": {"header": matcher}}
+
+
+def _any(*filters: Json) -> Json:
+    return {"or_filter": {"filters": list(filters)}}

@@ -12,7 +12,7 @@ local known = 0
 local sweep_at = FEWEST_SWEPT
 
 local function fresh(requests, period)
-  local blocks = math.min(requests, BLOCKS)
+  local blocks = math.max(1, math.min(requests, BLOCKS))
   return {
     requests = requests,
     period = period,
@@ -55,6 +55,9 @@ end
 
 -- Seconds until a request may be made; 0 if this one may, and then it is counted.
 local function take(entry, now)
+  if entry.requests < 1 then
+    return entry.period
+  end
   local capacity = entry.size
   if entry.block < entry.larger then
     capacity = capacity + 1
@@ -127,19 +130,7 @@ function envoy_on_request(handle)
   local wait = take(entry_of(key, facts.requests, facts.period, now), now)
   if wait > 0 then
     refuse(handle, facts, user, wait)
-  else
-    handle:streamInfo():dynamicMetadata():set("argosy.limits", "counted", key)
-  end
-end
-
--- A request that another limit refused was never made.
-function envoy_on_response(handle)
-  if handle:headers():get("x-argosy-refused") ~= "concurrency" then
-    return
-  end
-  local counted = handle:streamInfo():dynamicMetadata():get("argosy.limits")
-  local entry = counted and callers[counted.counted]
-  if entry and entry.filled > 0 then
-    entry.filled = entry.filled - 1
+  elseif remember then
+    remember(handle, key)
   end
 end

@@ -10,7 +10,7 @@ from argosy.serve.access.tokens import ISSUER
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT, REQUEST_SECONDS
 from argosy.serve.gateway.envoy.audit_log import audit_log
 from argosy.serve.gateway.envoy.grpc_routes import MODEL_SCRIPT
-from argosy.serve.gateway.envoy.guards import LIMITS_SCRIPT
+from argosy.serve.gateway.envoy.guards import LIMITS_SCRIPT, REFUNDED_SCRIPT
 from argosy.serve.gateway.envoy.json_types import BUFFER, Json, duration, loopback, pipe, typed, watched
 from argosy.serve.gateway.envoy.names import (
     ADMITTED,
@@ -47,7 +47,7 @@ def public_listener(port: int, routes: str, jwks: str, audit: str) -> Json:
         # A script by itself is given no more than a stream's window of 1 MiB over HTTP/2.
         {**_buffer(WHOLE_FILTER), "disabled": True},
         _scripts(MODEL_FILTER, MODEL_SCRIPT),
-        _scripts(LIMITS_FILTER, LIMITS_SCRIPT),
+        _scripts(LIMITS_FILTER, LIMITS_SCRIPT, REFUNDED_SCRIPT),
         _buffer(),
         _ROUTER,
     ]
@@ -194,9 +194,9 @@ def _tokens(jwks: str) -> Json:
     )
 
 
-def _scripts(filter_name: str, script: str) -> Json:
-    """A filter that does nothing but on the routes that name its script."""
-    code = {script: {"inline_string": _script(script)}}
+def _scripts(filter_name: str, *scripts: str) -> Json:
+    """A filter that does nothing but on the routes that name one of its scripts."""
+    code = {script: {"inline_string": _script(script)} for script in scripts}
     return typed(filter_name, "filters.http.lua.v3.Lua", source_codes=code)
 
 
@@ -206,4 +206,6 @@ def _buffer(name: str = BUFFER) -> Json:
 
 @cache
 def _script(name: str) -> str:
-    return resources.files(__package__).joinpath(f"{name}.lua").read_text()
+    """The sources of that name, one after the other."""
+    folder = resources.files(__package__)
+    return "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in name.split("+"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from argosy.serve.gateway.envoy.actions import REQUEST_SECONDS
+from argosy.serve.gateway.envoy.actions import REQUEST_SECONDS, WHOLE_REQUEST_SECONDS
 from argosy.serve.gateway.envoy.json_types import Json, header, header_present
 from argosy.serve.gateway.envoy.names import QUEUE_HEADER, REFUSED_HEADER, USER_HEADER
 
@@ -34,7 +34,7 @@ def too_large_body(body_limit: int) -> Json:
 def _limits(body_limit: int) -> list[Json]:
     over = _both(_flags("UO"), _header(header_present(QUEUE_HEADER)))
     return [
-        _mapper(_status_is(413), **too_large_body(body_limit)),
+        _mapper(_both(_status_is(413), _unannounced(body_limit)), **too_large_body(body_limit)),
         _too_many(_both(over, _is_grpc()), header("grpc-status", _RESOURCE_EXHAUSTED)),
         _too_many(over),
         _mapper(
@@ -45,6 +45,13 @@ def _limits(body_limit: int) -> list[Json]:
             hint="send 'Authorization: Bearer TOKEN' with a token from `argosy token create`",
         ),
     ]
+
+
+def _unannounced(body_limit: int) -> Json:
+    """A route refuses a length that is announced, and names its own limit."""
+    small = {"name": "content-length", "range_match": {"start": 0, "end": body_limit + 1}}
+    unknown = header_present("content-length", present=False)
+    return {"or_filter": {"filters": [_header(unknown), _header(small)]}}
 
 
 def _too_many(match: Json, *headers: Json) -> Json:
@@ -114,7 +121,7 @@ def _protocol() -> list[Json]:
             _status_is(408),
             error="the request was not received in time",
             code="timeout",
-            hint=f"its headers may take {HEADERS_SECONDS:g} s, all of it {REQUEST_SECONDS:g} s",
+            hint=f"its headers may take {HEADERS_SECONDS:g} s, all of it {WHOLE_REQUEST_SECONDS:g} s",
         ),
         _mapper(
             _status_is(403),
