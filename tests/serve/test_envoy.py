@@ -16,8 +16,8 @@ from argosy.home import Home
 from argosy.runtime.protocol import Program
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT
 from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
-from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_files
-from argosy.serve.gateway.envoy.routes import admitted_file, internal_file, public_file
+from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
+from argosy.serve.gateway.envoy.routes import internal_file, public_file
 from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
 from argosy.serve.gateway.topology import (
     Backend,
@@ -68,7 +68,6 @@ PATHS = GatewayPaths(
     clusters="/g/clusters.json",
     public_routes="/g/public.json",
     internal_routes="/g/internal.json",
-    admitted_routes="/g/admitted.json",
     jwks="/g/jwks.json",
     audit="/g/audit.log",
     internal_socket="/run/gateway.sock",
@@ -81,11 +80,10 @@ PATHS = GatewayPaths(
     ("name", "content"),
     [
         ("bootstrap", bootstrap(8080, PATHS)),
-        ("clusters", clusters_file(TOPOLOGY, "/g/endpoints", "/run/activator.sock")),
+        ("clusters", {"clusters": clusters(TOPOLOGY, "/g/endpoints", "/run/activator.sock")}),
         ("endpoints", endpoints_files(TOPOLOGY.clusters[0], "/run/activator.sock")),
         ("public_routes", public_file(TOPOLOGY, BODY_LIMIT)),
         ("internal_routes", internal_file(TOPOLOGY)),
-        ("admitted_routes", admitted_file(TOPOLOGY)),
     ],
 )
 def test_the_configuration_is_as_approved(name: str, content: dict[str, Any]) -> None:

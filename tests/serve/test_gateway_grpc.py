@@ -134,6 +134,8 @@ async def test_a_request_goes_to_the_model_it_names_wherever_the_name_stands(tmp
             assert (await _call(channel, "ModelInfer", b"", named))[0] == "n"
             for method in ("ServerLive", "ServerReady", "ServerMetadata"):
                 assert (await _call(channel, method, b""))[1] == method
+            woken = (("x-argosy-woken", "1"), ("x-argosy-wake", "m.r1"))
+            assert (await _call(channel, "ModelInfer", message("n"), woken))[0] == "n"
             ada = (("authorization", _token(home)["authorization"]),)
             assert (await _call(channel, "ModelInfer", message("m"), ada))[3] == "ada"
             for method, body, code, words in [
@@ -155,6 +157,17 @@ async def test_a_request_goes_to_the_model_it_names_wherever_the_name_stands(tmp
             assert code == "UNAUTHENTICATED"
         plain = await home.ask("POST", f"{SERVICE}ModelInfer", b"\0\0\0\0\0")
         assert plain.status == 422
+
+
+@asynchronous
+async def test_a_service_whose_replicas_speak_no_grpc_says_so(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as home, replica(home, "n") as (_, two):
+        await home.start(_topology(Endpoint("m", (await home.standin("m")).port), two))
+        await home.healthy("n.r1~grpc", 2)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{home.port}") as channel:
+            code, details = await _refused(channel, "ModelInfer", message("m"))
+            assert (code, "does not speak gRPC" in details) == ("UNIMPLEMENTED", True)
+            assert (await _call(channel, "ServerReady", b""))[0] == "n"
 
 
 @asynchronous

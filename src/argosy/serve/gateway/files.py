@@ -18,11 +18,13 @@ from argosy.errors import ArgosyError, Unavailable
 from argosy.home import Home
 from argosy.runtime.protocol import AttemptSpec, Program
 from argosy.serve.access.keys import fingerprint, signing_key
+from argosy.serve.gateway.acceptance import CLUSTERS, PUBLIC_ROUTES, await_version
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT
 from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
-from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_files
-from argosy.serve.gateway.envoy.json_types import Json
-from argosy.serve.gateway.envoy.routes import admitted_file, internal_file, public_file
+from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
+from argosy.serve.gateway.envoy.json_types import Json, discovery, versioned
+from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.gateway.envoy.upstreams import CLUSTER_TYPE
 from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
 
@@ -47,6 +49,7 @@ class GatewayFiles:
         self._run = home.run
         self._sockets = _socket_folder(home)
         self._written: dict[Path, bytes] = {}
+        self._clusters: dict[str, Json] | None = None
 
     @property
     def paths(self) -> GatewayPaths:
@@ -54,7 +57,6 @@ class GatewayFiles:
             clusters=str(self._folder / "clusters.json"),
             public_routes=str(self._folder / "public_routes.json"),
             internal_routes=str(self._folder / "internal_routes.json"),
-            admitted_routes=str(self._folder / "admitted_routes.json"),
             jwks=str(self._folder / "jwks.json"),
             audit=str(self._folder / "audit.log"),
             internal_socket=str(self._sockets / "gateway.sock"),
@@ -79,18 +81,40 @@ class GatewayFiles:
                 self._sockets.rmdir()
 
     def write(self, topology: Topology) -> None:
-        """Endpoints before the clusters that read them, clusters before the routes that lead to them."""
+        """Make before break: replicas, then clusters, then the routes to them, then what is gone goes.
+
+        May wait for Envoy, some milliseconds, where routes need clusters that are new or leave others.
+        """
         paths = self.paths
         endpoints: dict[str, Json] = {}
         for cluster in topology.clusters:
             endpoints |= endpoints_files(cluster, paths.activator)
         for name, content in endpoints.items():
             self._write(self._endpoints / name, content)
-        self._write(Path(paths.clusters), clusters_file(topology, str(self._endpoints), paths.activator))
+        wanted = {one["name"]: one for one in clusters(topology, str(self._endpoints), paths.activator)}
+        before = self._present_clusters()
+        self._write_clusters(before | wanted, wait=bool(wanted.keys() - before.keys()))
         self._write(Path(paths.internal_routes), internal_file(topology))
-        self._write(Path(paths.admitted_routes), admitted_file(topology))
-        self._write(Path(paths.public_routes), public_file(topology, BODY_LIMIT))
+        routes = versioned(public_file(topology, BODY_LIMIT))
+        if self._write(Path(paths.public_routes), routes) and before.keys() - wanted.keys():
+            await_version(paths.admin_socket, PUBLIC_ROUTES, routes["version_info"])
+        self._write_clusters(wanted, wait=False)
         self._remove_stale(set(endpoints))
+
+    def _present_clusters(self) -> dict[str, Json]:
+        if self._clusters is None:
+            try:
+                found = json.loads(Path(self.paths.clusters).read_bytes())["resources"]
+                self._clusters = {one["name"]: one for one in found}
+            except (OSError, ValueError, KeyError, TypeError):
+                self._clusters = {}
+        return self._clusters
+
+    def _write_clusters(self, wanted: dict[str, Json], *, wait: bool) -> None:
+        content = versioned(discovery(CLUSTER_TYPE, *wanted.values()))
+        if self._write(Path(self.paths.clusters), content) and wait:
+            await_version(self.paths.admin_socket, CLUSTERS, content["version_info"])
+        self._clusters = wanted
 
     def write_bootstrap(self, port: int) -> bool:
         """Whether it differs from what an Envoy that runs was started with."""

@@ -22,7 +22,6 @@ class GatewayPaths:
     clusters: str
     public_routes: str
     internal_routes: str
-    admitted_routes: str
     jwks: str
     audit: str
     internal_socket: str
@@ -46,7 +45,7 @@ def bootstrap(port: int, paths: GatewayPaths, key: str = "") -> Json:
                 public_listener(port, paths.public_routes, paths.jwks, paths.audit),
                 internal_listener(paths.internal_socket, paths.internal_routes),
                 queue_listener(),
-                admitted_listener(paths.admitted_routes),
+                admitted_listener(paths.public_routes),
                 waking_listener(),
             ]
         },

@@ -13,7 +13,7 @@ from argosy.serve.gateway.envoy.json_types import (
     watched,
 )
 from argosy.serve.gateway.envoy.names import ACTIVATOR, WAKING, grpc_cluster
-from argosy.serve.gateway.envoy.upstreams import CLUSTER_TYPE, protocol_options, static_cluster, thresholds
+from argosy.serve.gateway.envoy.upstreams import protocol_options, static_cluster, thresholds
 from argosy.serve.gateway.topology import Cluster, Endpoint, Topology
 
 ENDPOINT_TYPE = "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -23,7 +23,8 @@ _ONE_IS_ENOUGH = 100_000
 _PLACES_ON_THE_RING = 1024
 
 
-def clusters_file(topology: Topology, endpoints_folder: str, activator: str) -> Json:
+def clusters(topology: Topology, endpoints_folder: str, activator: str) -> list[Json]:
+    """All that routes lead to, by HTTP and by gRPC, and what limits what goes there."""
     sharded = _sharded(topology)
     made: list[Json] = []
     for one in topology.clusters:
@@ -34,7 +35,7 @@ def clusters_file(topology: Topology, endpoints_folder: str, activator: str) -> 
     made += admission_clusters(topology.services)
     # gRPC, whose requests the activator can not take, asks it to wake the replicas.
     made.append(static_cluster(ACTIVATOR, {"pipe": {"path": activator}}))
-    return discovery(CLUSTER_TYPE, *made)
+    return made
 
 
 def endpoints_files(of: Cluster, activator: str) -> dict[str, Json]:

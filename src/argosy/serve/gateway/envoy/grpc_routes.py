@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT, lead_route
-from argosy.serve.gateway.envoy.guards import guarded
+from argosy.serve.gateway.envoy.guards import admitted, guarded, has_admission
 from argosy.serve.gateway.envoy.json_types import Json, config, direct, header, header_present
 from argosy.serve.gateway.envoy.leads import INFER, METADATA, READY, Lead, Living, leads
 from argosy.serve.gateway.envoy.names import (
@@ -26,9 +26,16 @@ _UNAVAILABLE = "14"
 def grpc_routes(services: Sequence[Living]) -> Iterator[Json]:
     """Requests whose model is known by a header, then those whose message must be looked into first."""
     found = [(one, lead) for one in services for lead in leads(one, grpc=True)]
+    speaking = []
     for one, lead in found:
-        yield from guarded(lead, one.service.access)
-    yield from _server([lead for _, lead in found])
+        if lead.speaks_grpc(one.clusters):
+            speaking.append(lead)
+            if has_admission(one.service.access):
+                yield from admitted(lead)
+            yield from guarded(lead, one.service.access)
+        else:
+            yield from _mute(lead)
+    yield from _server(speaking)
     for path in (INFER, READY, METADATA):
         yield _looked_into(path)
         yield _unknown_model(path, sorted(one.service.name for one in services))
@@ -40,6 +47,18 @@ def grpc_routes(services: Sequence[Living]) -> Iterator[Json]:
         code="not_found",
         hint="it knows those of the Open Inference Protocol",
     )
+
+
+def _mute(lead: Lead) -> Iterator[Json]:
+    for match in lead.matches:
+        yield direct(
+            match,
+            404,
+            headers=(header("grpc-status", _UNIMPLEMENTED),),
+            error=f"service {lead.service!r} does not speak gRPC",
+            code="not_found",
+            hint=f"ask it over HTTP: POST /v2/models/{lead.model}/infer",
+        )
 
 
 def _server(found: Sequence[Lead]) -> Iterator[Json]:

@@ -53,6 +53,21 @@ def guarded(lead: Lead, access: Access) -> Iterator[Json]:
         yield from plain(lead, match)
 
 
+def has_admission(access: Access) -> bool:
+    """Whether some of the requests come again, through the listeners behind the limits on concurrency."""
+    return any(limit.concurrency is not None for limit in access.tiers.values())
+
+
+def admitted(lead: Lead) -> Iterator[Json]:
+    """The routes of what was let through: without limits. Nothing from outside has their header.
+
+    They stand in one file with the routes that lead to the limits, so that both change at once.
+    """
+    for match in lead.matches:
+        for route in plain(lead, _with(match, header_present(QUEUE_HEADER))):
+            yield {**route, "request_headers_to_remove": [QUEUE_HEADER]}
+
+
 def plain(lead: Lead, match: Json) -> Iterator[Json]:
     """Without limits."""
     if lead.shadow is not None and not lead.body_bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -47,6 +48,12 @@ def discovery(resource_type: str, *resources: Json) -> Json:
     """The content of such a file."""
     tagged = [{"@type": _TYPE + resource_type, **resource} for resource in resources]
     return {"resources": tagged}
+
+
+def versioned(content: Json) -> Json:
+    """With a name for just this content, which Envoy repeats once it works by it."""
+    text = json.dumps(content, sort_keys=True).encode()
+    return {**content, "version_info": hashlib.sha256(text).hexdigest()[:16]}
 
 
 def header(key: str, value: str) -> Json:

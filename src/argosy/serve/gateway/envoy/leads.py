@@ -12,9 +12,10 @@ from argosy.serve.gateway.envoy.names import (
     MODEL_HEADER,
     MODEL_VERSION_HEADER,
     SHARD_KEY_HEADER,
+    base_cluster,
     grpc_cluster,
 )
-from argosy.serve.gateway.topology import Backend, PublicService, Shadow, Topology
+from argosy.serve.gateway.topology import Backend, Cluster, PublicService, Shadow, Topology
 
 INFER = f"{GRPC_SERVICE}ModelInfer"
 READY = f"{GRPC_SERVICE}ModelReady"
@@ -43,6 +44,11 @@ class Lead:
     shadow: Shadow | None = None
     grpc: bool = False
 
+    def speaks_grpc(self, clusters: dict[str, Cluster]) -> bool:
+        """Whether one of its replicas does, or may once there are any."""
+        known = [clusters.get(base_cluster(target.cluster)) for target in self.targets]
+        return any(one is None or not one.endpoints or one.speaks_grpc for one in known)
+
 
 @dataclass(frozen=True, slots=True)
 class Living:
@@ -50,7 +56,7 @@ class Living:
 
     service: PublicService
     backends: tuple[Backend, ...]
-    balancing: dict[str, Balancing]
+    clusters: dict[str, Cluster]
 
     @property
     def all_names(self) -> list[str]:
@@ -70,9 +76,9 @@ class Living:
 
 def living(topology: Topology) -> list[Living]:
     """The public services, those that take large bodies first."""
-    balancing = {cluster.name: cluster.balancing for cluster in topology.clusters}
+    clusters = {cluster.name: cluster for cluster in topology.clusters}
     found = [
-        Living(service, _by_share(service, topology.backends), balancing) for service in topology.services
+        Living(service, _by_share(service, topology.backends), clusters) for service in topology.services
     ]
     found = [one for one in found if one.backends]
     return sorted(found, key=lambda one: not any(backend.streaming for backend in one.backends))
@@ -97,9 +103,9 @@ def plain_leads(one: Living, *, grpc: bool = False) -> list[Lead]:
     return found
 
 
-def internal_leads(backend: Backend, balancing: dict[str, Balancing]) -> list[Lead]:
+def internal_leads(backend: Backend, clusters: dict[str, Cluster]) -> list[Lead]:
     """One revision by itself."""
-    one = Living(PublicService(backend.service, ()), (backend,), balancing)
+    one = Living(PublicService(backend.service, ()), (backend,), clusters)
     return [
         _lead(one, name, [(backend, 100)], plain_matches(name, grpc=grpc), grpc=grpc)
         for name, _ in backend.models
@@ -197,7 +203,8 @@ def _lead(
 def _balancing(one: Living, backend: Backend, name: str, cluster: str) -> Balancing:
     if backend.streaming and name != backend.service:
         return Balancing(BalancingPolicy.RING_HASH, SHARD_KEY_HEADER)
-    return one.balancing.get(cluster, Balancing())
+    known = one.clusters.get(cluster)
+    return known.balancing if known else Balancing()
 
 
 def _by_share(service: PublicService, backends: tuple[Backend, ...]) -> tuple[Backend, ...]:

@@ -76,8 +76,8 @@ def internal_listener(socket: str, routes: str) -> Json:
 
 
 def admitted_listener(routes: str) -> Json:
-    """Behind the limits on concurrency."""
-    manager = _connection_manager(ADMITTED, [_ROUTER], {"rds": _watched_routes(ADMITTED, routes)})
+    """Behind the limits on concurrency. Its routes are those of the public listener."""
+    manager = _connection_manager(ADMITTED, [_ROUTER], {"rds": _watched_routes(PUBLIC, routes)})
     return _inside(ADMITTED, manager)
 
 

@@ -21,6 +21,7 @@ CLUSTER_HEADER = "x-argosy-cluster"
 SHARD_KEY_HEADER = "x-argosy-shard-key"
 QUEUE_HEADER = "x-argosy-queue"
 WAKE_HEADER = "x-argosy-wake"
+WOKEN_HEADER = "x-argosy-woken"
 # A gRPC caller may set these two itself; it then saves the gateway a look into the request.
 MODEL_HEADER = "x-argosy-model"
 MODEL_VERSION_HEADER = "x-argosy-model-version"
@@ -35,6 +36,7 @@ TRUSTED_HEADERS = (
     SHARD_KEY_HEADER,
     QUEUE_HEADER,
     WAKE_HEADER,
+    WOKEN_HEADER,
     REFUSED_HEADER,
 )
 

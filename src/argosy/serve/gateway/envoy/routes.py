@@ -6,24 +6,21 @@ from collections.abc import Iterator, Sequence
 
 from argosy.serve.gateway.envoy.actions import lead_route
 from argosy.serve.gateway.envoy.grpc_routes import grpc_routes
-from argosy.serve.gateway.envoy.guards import guarded, plain
+from argosy.serve.gateway.envoy.guards import admitted, guarded, has_admission
 from argosy.serve.gateway.envoy.json_types import Json, direct, direct_text, discovery
 from argosy.serve.gateway.envoy.leads import (
     Lead,
     Living,
     any_version_matches,
     internal_leads,
-    leads,
     living,
     plain_leads,
     version_leads,
 )
 from argosy.serve.gateway.envoy.names import (
-    ADMITTED,
     GATEWAY_HEALTH,
     INTERNAL,
     PUBLIC,
-    QUEUE_HEADER,
     TOKEN_HEADER,
     USER_HEADER,
 )
@@ -57,25 +54,13 @@ def public_file(topology: Topology, body_limit: int) -> Json:
 
 def internal_file(topology: Topology) -> Json:
     """What routers and probes see: each revision by itself, under its own authority."""
-    balancing = {cluster.name: cluster.balancing for cluster in topology.clusters}
+    clusters = {cluster.name: cluster for cluster in topology.clusters}
     hosts = [
-        _host(one.authority, one.authority, _unguarded(internal_leads(one, balancing)))
+        _host(one.authority, one.authority, _unguarded(internal_leads(one, clusters)))
         for one in topology.backends
     ]
     health = {"name": "health", "domains": ["*"], "routes": [_health()]}
     return _configuration(INTERNAL, [*hosts, health])
-
-
-def admitted_file(topology: Topology) -> Json:
-    """What a request finds that was let through: the shares of its service, without any limit."""
-    routes: list[Json] = []
-    for one in living(topology):
-        if any(limit.concurrency is not None for limit in one.service.access.tiers.values()):
-            for lead in (*leads(one), *leads(one, grpc=True)):
-                for match in lead.matches:
-                    routes += plain(lead, match)
-    routes.append(_unknown_model([]))
-    return _configuration(ADMITTED, [_host(ADMITTED, "*", routes)], removed=(QUEUE_HEADER,))
 
 
 def _service_routes(one: Living) -> Iterator[Json]:
@@ -87,6 +72,9 @@ def _service_routes(one: Living) -> Iterator[Json]:
 
 
 def _guarded(one: Living, found: Sequence[Lead]) -> Iterator[Json]:
+    if has_admission(one.service.access):
+        for lead in found:
+            yield from admitted(lead)
     for lead in found:
         if lead.body_bytes:
             for match in lead.matches:
