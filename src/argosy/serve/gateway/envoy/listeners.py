@@ -29,7 +29,7 @@ from argosy.serve.gateway.envoy.names import (
     WAKING,
     WHOLE_FILTER,
 )
-from argosy.serve.gateway.envoy.refusals import HEADERS_SECONDS, error_bodies
+from argosy.serve.gateway.envoy.refusals import HEADERS_SECONDS, error_bodies, replica_errors
 
 _ROUTER = typed("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True)
 _HTTP2 = {
@@ -129,6 +129,7 @@ def _listener(name: str, manager: dict[str, Any], **where: Any) -> Json:
 def _inside(name: str, manager: dict[str, Any]) -> Json:
     # The caller's address is known from the listener before.
     manager |= {"use_remote_address": False, "skip_xff_append": True}
+    manager["local_reply_config"] = {"mappers": replica_errors()}
     manager["common_http_protocol_options"] = {"max_headers_count": 200}
     manager["stream_idle_timeout"] = "0s"
     return _listener(name, manager, internal_listener={})

@@ -18,7 +18,7 @@ def error_bodies(body_limit: int) -> list[Json]:
     """The first that fits an answer of Envoy's own makes its body."""
     return [
         *_limits(body_limit),
-        *_replicas(),
+        *replica_errors(),
         *_protocol(),
     ]
 
@@ -71,7 +71,8 @@ def _too_many(match: Json, *headers: Json) -> Json:
     )
 
 
-def _replicas() -> list[Json]:
+def replica_errors() -> list[Json]:
+    """Those of the listeners behind the public one, which has looked at the request already."""
     state = f"{_AGAIN}; `argosy services` shows the state"
     return [
         _mapper(
