@@ -280,6 +280,22 @@ async def test_no_period_has_more_than_its_requests_however_many_are_made(tmp_pa
 
 
 @asynchronous
+async def test_a_refusal_keeps_the_connection_and_does_not_wait_for_a_long_body(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as home:
+        await _start(home, Access({"anonymous": TierLimit(requests=1, period_seconds=3600)}))
+        reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+        for status in (b"200", b"429", b"429"):
+            writer.write(f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.split()[1] == status
+            length = int(head.partition(b"content-length: ")[2].split()[0])
+            await reader.readexactly(length)
+        writer.write(f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n".encode())
+        assert (await reader.readuntil(b"\r\n")).split()[1] == b"429"
+        writer.close()
+
+
+@asynchronous
 async def test_a_tier_that_may_nothing_is_refused_everything(tmp_path: Path) -> None:
     limits = {"anonymous": TierLimit(requests=0), "signed-in": TierLimit(concurrency=0, queue=3)}
     async with gateway(tmp_path) as home:

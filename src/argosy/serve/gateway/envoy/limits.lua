@@ -6,6 +6,7 @@
 
 local BLOCKS = 256
 local FEWEST_SWEPT = 1024
+local SHORT_BYTES = 65536
 
 local callers = {}
 local known = 0
@@ -84,6 +85,14 @@ local function quoted(text)
   return '"' .. escaped .. '"'
 end
 
+-- An answer before the end of the request costs an HTTP/1.1 caller its connection: a short body is awaited.
+local function await_short_body(handle)
+  local length = tonumber(handle:headers():get("content-length") or "")
+  if length and length > 0 and length <= SHORT_BYTES then
+    handle:body()
+  end
+end
+
 local function refuse(handle, facts, user, wait)
   local seconds = math.max(1, math.ceil(wait))
   local whose = user and ("user '" .. user .. "'") or "the anonymous caller at this address"
@@ -129,6 +138,7 @@ function envoy_on_request(handle)
   local now = handle:timestamp(EnvoyTimestampResolution.MILLISECOND) / 1000
   local wait = take(entry_of(key, facts.requests, facts.period, now), now)
   if wait > 0 then
+    await_short_body(handle)
     refuse(handle, facts, user, wait)
   elseif remember then
     remember(handle, key)
