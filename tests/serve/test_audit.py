@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from argosy.clock import ManualClock
-from argosy.errors import Unavailable
 from argosy.metadata.records import AuditRecord
 from argosy.metadata.store import MetadataStore
 from argosy.serve.access.audit import AuditQuery, AuditReader
@@ -151,23 +150,20 @@ async def test_an_end_between_counting_the_old_file_and_removing_it_counts_nothi
 
 
 @asynchronous
-async def test_a_store_that_refuses_loses_no_line(
-    log: Log, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    log.write(line() * 5)
-    with monkeypatch.context() as patched:
-
-        def refuse(*_: Any) -> None:
-            raise Unavailable("the disk is full", hint="free some space")
-
-        patched.setattr(log.store._writer, "add_audit", refuse)
-        for _ in range(3):
-            await log.reader.turn()
-    assert [record.message.splitlines()[0] for record in caplog.records] == [
-        "requests are not counted for now: the disk is full"
-    ]
+async def test_a_store_that_may_not_grow_loses_no_line(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    log.write(b"".join(line(user=f"user-{number}") for number in range(5000)))
+    connection = log.store._writer._connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages + 2}")
+    for _ in range(3):
+        await log.reader.turn()
+    assert log.requests == 0
+    (told,) = caplog.records
+    assert "requests are not counted for now" in told.message
+    assert "can not grow" in told.message
+    connection.execute("PRAGMA max_page_count=1000000")
     await log.reader.turn()
-    assert log.requests == 5
+    assert log.requests == 5000
 
 
 @asynchronous

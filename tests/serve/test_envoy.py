@@ -125,6 +125,12 @@ def test_envoy_accepts_the_configuration(tmp_path: Path, topology: Topology) -> 
         assert "deprecated" not in line.lower()
 
 
+def test_envoy_has_one_worker_thread_because_limits_are_counted_by_thread(tmp_path: Path) -> None:
+    call = gateway_spec(Home(tmp_path), 1, tmp_path / "bootstrap.json").call
+    assert isinstance(call, Program)
+    assert call.argv[call.argv.index("--concurrency") + 1] == "1"
+
+
 def test_files_are_written_only_when_they_change(tmp_path: Path) -> None:
     files = _files(tmp_path)
     files.write(TOPOLOGY)

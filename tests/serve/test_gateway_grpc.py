@@ -14,6 +14,7 @@ import grpc.aio
 import pytest
 
 from argosy.flow.service_options import Access, TierLimit
+from argosy.serve.access.audit_lines import count
 from argosy.serve.gateway.topology import (
     Backend,
     Cluster,
@@ -200,6 +201,16 @@ async def test_limits_hold_for_grpc_and_are_told_in_its_words(tmp_path: Path) ->
             code, details = await _refused(channel, "ModelInfer", message("m"), ada)
             told = json.loads(details)
             assert (code, told["limit"], told["user"]) == ("RESOURCE_EXHAUSTED", "requests", "ada")
+        log = Path(home.files.paths.audit)
+        await until(lambda: len(log.read_bytes().splitlines()) == 8, "the audit")
+        counted = {(one.user, one.service, one.outcome): one.requests for one in count(log.read_bytes())}
+        assert counted == {
+            ("", "m", "answered"): 2,
+            ("", "m", "refused: concurrency"): 2,
+            ("", "m", "invalid"): 1,
+            ("ada", "m", "answered"): 2,
+            ("ada", "m", "refused: requests"): 1,
+        }
 
 
 @asynchronous

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from argosy.flow.service_options import ANONYMOUS, SIGNED_IN
 from argosy.metadata.records import AuditRecord
 from argosy.serve.gateway.envoy.audit_log import EMPTY, FIELDS
 
 HOUR = 3600
 
-# Hour, user, group, tier, service, status, gRPC status, refused: as they stand in the line.
-_Key = tuple[int, str, str, str, str, str, str, str]
+# Hours since the epoch, user, group, tier, service, outcome; as they stand in the line where empty.
+_Key = tuple[int, str, str, str, str, str]
 
 _GRPC_ANSWERED = (EMPTY, "0")
 # INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, UNIMPLEMENTED.
@@ -19,6 +21,7 @@ _TABS = len(FIELDS) - 1
 _COUNTED = 12
 
 
+@cache
 def outcome(status: str, grpc: str, refused: str) -> str:
     """answered · invalid (the caller's mistake) · failed · abandoned (by the caller) · refused: LIMIT."""
     if refused != EMPTY:
@@ -52,7 +55,7 @@ def _add(counts: dict[_Key, list[float]], fields: list[str]) -> None:
         :_COUNTED
     ]
     at = float(time)
-    key = (int(at) // HOUR, user, group, tier, service, status, grpc, refused)
+    key = (int(at) // HOUR, user, group, tier, service, outcome(status, grpc, refused))
     found = counts.get(key)
     if found is None:
         counts[key] = [1, int(received), int(sent), int(milliseconds), at, at]
@@ -68,7 +71,7 @@ def _add(counts: dict[_Key, list[float]], fields: list[str]) -> None:
 
 
 def _record(key: _Key, found: list[float]) -> AuditRecord:
-    hour, user, group, tier, service, status, grpc, refused = key
+    hour, user, group, tier, service, what = key
     user, group, tier, service = ("" if one == EMPTY else one for one in (user, group, tier, service))
     requests, received, sent, milliseconds, first, last = found
     return AuditRecord(
@@ -77,7 +80,7 @@ def _record(key: _Key, found: list[float]) -> AuditRecord:
         group=group,
         tier=tier or (SIGNED_IN if user else ANONYMOUS),
         service=service,
-        outcome=outcome(status, grpc, refused),
+        outcome=what,
         requests=int(requests),
         received=int(received),
         sent=int(sent),

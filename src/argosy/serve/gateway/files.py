@@ -30,6 +30,7 @@ from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
 
 # The kernel's limit on the path of a unix socket, less the zero at its end.
 _SOCKET_PATH_BYTES = 107
+_LONGEST_SOCKET = "activator.sock"
 _PORTS_TRIED = 50
 
 
@@ -61,7 +62,7 @@ class GatewayFiles:
             audit=str(self._folder / "audit.log"),
             internal_socket=str(self._sockets / "gateway.sock"),
             admin_socket=str(self._sockets / "admin.sock"),
-            activator=str(self._sockets / "activator.sock"),
+            activator=str(self._sockets / _LONGEST_SOCKET),
         )
 
     @property
@@ -225,7 +226,7 @@ def _executable() -> Path:
 
 
 def _socket_folder(home: Home) -> Path:
-    if len(os.fsencode(home.run / "gateway.sock")) <= _SOCKET_PATH_BYTES:
+    if len(os.fsencode(home.run / _LONGEST_SOCKET)) <= _SOCKET_PATH_BYTES:
         return home.run
     name = hashlib.sha256(os.fsencode(home.run)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"argosy-{os.getuid()}-{name}"
