@@ -23,7 +23,7 @@ from argosy.serve.gateway.envoy.actions import BODY_LIMIT
 from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
 from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
 from argosy.serve.gateway.envoy.json_types import Json, discovery, versioned
-from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.gateway.envoy.routes import internal_file, public_file, routing_facts
 from argosy.serve.gateway.envoy.upstreams import CLUSTER_TYPE
 from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
@@ -51,6 +51,7 @@ class GatewayFiles:
         self._sockets = _socket_folder(home)
         self._written: dict[Path, bytes] = {}
         self._clusters: dict[str, Json] | None = None
+        self._routed: object = None
 
     @property
     def paths(self) -> GatewayPaths:
@@ -95,12 +96,19 @@ class GatewayFiles:
         wanted = {one["name"]: one for one in clusters(topology, str(self._endpoints), paths.activator)}
         before = self._present_clusters()
         self._write_clusters(before | wanted, wait=bool(wanted.keys() - before.keys()))
-        self._write(Path(paths.internal_routes), internal_file(topology))
-        routes = versioned(public_file(topology, BODY_LIMIT))
-        if self._write(Path(paths.public_routes), routes) and before.keys() - wanted.keys():
-            await_version(paths.admin_socket, PUBLIC_ROUTES, routes["version_info"])
+        self._write_routes(topology, wait=bool(before.keys() - wanted.keys()))
         self._write_clusters(wanted, wait=False)
         self._remove_stale(set(endpoints))
+
+    def _write_routes(self, topology: Topology, *, wait: bool) -> None:
+        facts = routing_facts(topology)
+        if facts == self._routed:
+            return
+        self._write(Path(self.paths.internal_routes), internal_file(topology))
+        routes = versioned(public_file(topology, BODY_LIMIT))
+        if self._write(Path(self.paths.public_routes), routes) and wait:
+            await_version(self.paths.admin_socket, PUBLIC_ROUTES, routes["version_info"])
+        self._routed = facts
 
     def _present_clusters(self) -> dict[str, Json]:
         if self._clusters is None:

@@ -33,6 +33,12 @@ _LARGEST = 9223372036854775807
 _ROUTE = "type.googleapis.com/envoy.config.route.v3."
 
 
+def routing_facts(topology: Topology) -> object:
+    """All that routes are made of. Equal facts make equal routes, and most changes are only of replicas."""
+    clusters = [(one.name, one.balancing, bool(one.endpoints), one.speaks_grpc) for one in topology.clusters]
+    return topology.services, topology.backends, topology.revoked, clusters
+
+
 def public_file(topology: Topology, body_limit: int) -> Json:
     """What callers see: every public service, its members, the list of them, errors that name the fault."""
     services = living(topology)
