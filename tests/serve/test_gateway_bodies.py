@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from argosy.flow.service_options import Access, TierLimit
+from argosy.flow.service_options import Access, Balancing, BalancingPolicy, TierLimit
 from argosy.serve.gateway.topology import Backend, Cluster, Endpoint, PublicService, Share, Topology
 
 from .harness import Load, asynchronous, until
@@ -16,23 +16,35 @@ from .standins import Gateway, Standin, document, gateway
 pytestmark = pytest.mark.slow
 
 PREDICT = "/v1/models/m:predict"
+_LEAST = Balancing()
 LIMIT = 48 * 2**20
 
 
-def _topology(standins: list[Standin], *, streaming: bool = False, access: Access | None = None) -> Topology:
+def _topology(
+    standins: list[Standin],
+    *,
+    streaming: bool = False,
+    access: Access | None = None,
+    balancing: Balancing = _LEAST,
+) -> Topology:
     endpoints = tuple(Endpoint(f"router-{n}", one.port) for n, one in enumerate(standins))
     return Topology(
-        (Cluster("m.r1", endpoints), Cluster("m.r1.a", endpoints)),
+        (Cluster("m.r1", endpoints, balancing), Cluster("m.r1.a", endpoints, balancing)),
         (Backend("m", 1, "r1.m", (("m", "m.r1"), ("m.a", "m.r1.a")), 1, streaming, LIMIT),),
         (PublicService("m", (Share(1, 100),), access=access or Access()),),
     )
 
 
 async def _start(
-    home: Gateway, count: int, *, streaming: bool = False, access: Access | None = None
+    home: Gateway,
+    count: int,
+    *,
+    streaming: bool = False,
+    access: Access | None = None,
+    balancing: Balancing = _LEAST,
 ) -> list[Standin]:
     standins = [await home.standin(f"s{number}") for number in range(count)]
-    await home.start(_topology(standins, streaming=streaming, access=access))
+    await home.start(_topology(standins, streaming=streaming, access=access, balancing=balancing))
     await home.healthy("m.r1", count)
     return standins
 
@@ -79,14 +91,23 @@ async def test_a_streaming_service_sees_a_body_before_its_end_and_any_other_does
             writer.close()
 
 
+@pytest.mark.parametrize("policy", BalancingPolicy)
 @pytest.mark.parametrize("limited", [False, True])
 @asynchronous
-async def test_a_replica_killed_under_load_costs_no_request(tmp_path: Path, limited: bool) -> None:
+async def test_a_replica_killed_under_load_costs_no_request(
+    tmp_path: Path, limited: bool, policy: BalancingPolicy
+) -> None:
     access = Access({"anonymous": TierLimit(concurrency=6, queue=10)} if limited else {})
     async with gateway(tmp_path) as home:
-        standins = await _start(home, 3, access=access)
+        # All requests have this length, so on the ring all of them lead to one replica.
+        balancing = Balancing(policy, "content-length")
+        standins = await _start(home, 3, access=access, balancing=balancing)
         load = Load(home.port, PREDICT, b"x" * 50_000, callers=10)
-        await load.during(standins[1].kill())
+
+        async def kill_the_busiest() -> None:
+            await max(standins, key=lambda one: len(one.asked)).kill()
+
+        await load.during(kill_the_busiest())
         assert (load.failures, load.statuses) == ([], {200})
 
 

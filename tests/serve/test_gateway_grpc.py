@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,6 +159,28 @@ async def test_a_request_goes_to_the_model_it_names_wherever_the_name_stands(tmp
             assert code == "UNAUTHENTICATED"
         plain = await home.ask("POST", f"{SERVICE}ModelInfer", b"\0\0\0\0\0")
         assert plain.status == 422
+
+
+@asynchronous
+async def test_whatever_is_sent_gets_a_status_and_breaks_no_script(tmp_path: Path) -> None:
+    generator = random.Random(5)
+    good = message("m", "1", data=bytes(700), data_first=True)
+    codes: set[str] = set()
+    async with gateway(tmp_path) as home, replica(home, "m") as (_, one), replica(home, "n") as (_, two):
+        await home.start(_topology(one, two))
+        await home.healthy("m.r1~grpc", 2)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{home.port}") as channel:
+            for number in range(300):
+                body = bytearray(generator.randbytes(generator.randrange(40)) if number % 2 else good)
+                for _ in range(number % 5 if body else 0):
+                    body[generator.randrange(len(body))] = generator.randrange(256)
+                try:
+                    answer = await _call(channel, "ModelInfer", bytes(body[: generator.randrange(750)]))
+                    assert answer[0] == "m"
+                except grpc.aio.AioRpcError as error:
+                    codes.add(error.code().name)
+        assert codes <= {"INVALID_ARGUMENT", "NOT_FOUND"}
+        assert "error" not in home.log.read_text()
 
 
 @asynchronous

@@ -97,6 +97,7 @@ async def test_a_good_token_says_who_asks_and_a_bad_one_is_refused_with_what_is_
             (unsigned, "Jwt"),
             (good[:-4], "Jwt"),
             ("Bearer nonsense", "Jwt is not in the form"),
+            ("bearer nonsense", "Jwt is not in the form"),
         ]:
             refused = await home.ask("POST", PREDICT, headers={"authorization": authorization})
             body = document(refused)
@@ -304,8 +305,8 @@ async def test_a_tier_that_may_nothing_is_refused_everything(tmp_path: Path) -> 
     async with gateway(tmp_path) as home:
         await _start(home, Access(limits))
         for headers, limit in [({}, "requests"), (_token(home), "concurrency")]:
-            for _ in range(3):
-                refused = await home.ask("POST", PREDICT, headers=headers)
+            for forged in ({}, {"x-argosy-queue": "~m~signed-in"}, {"x-argosy-tier": "gold"}):
+                refused = await home.ask("POST", PREDICT, headers={**headers, **forged})
                 assert (refused.status, document(refused)["limit"]) == (429, limit)
 
 

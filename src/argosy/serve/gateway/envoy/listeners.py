@@ -129,6 +129,8 @@ def _listener(name: str, manager: dict[str, Any], **where: Any) -> Json:
 def _inside(name: str, manager: dict[str, Any]) -> Json:
     # The caller's address is known from the listener before.
     manager |= {"use_remote_address": False, "skip_xff_append": True}
+    # They carry the status of gRPC.
+    manager["http_protocol_options"] = {"enable_trailers": True}
     manager["local_reply_config"] = {"mappers": replica_errors()}
     manager["common_http_protocol_options"] = {"max_headers_count": 200}
     manager["stream_idle_timeout"] = "0s"
@@ -144,11 +146,7 @@ def _connection_manager(name: str, filters: list[Json], routes: Json) -> dict[st
         "server_name": "argosy",
         "generate_request_id": False,
         # nginx as a proxy and ApacheBench speak HTTP/1.0.
-        "http_protocol_options": {
-            "accept_http_10": True,
-            "default_host_for_http_10": "localhost",
-            "enable_trailers": True,
-        },
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "localhost"},
         "http2_protocol_options": _HTTP2,
         "normalize_path": True,
         "merge_slashes": True,
@@ -179,7 +177,9 @@ def _tokens(jwks: str) -> Json:
     provider = {
         "issuer": ISSUER,
         "local_jwks": {"filename": jwks},
-        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        "from_headers": [
+            {"name": "authorization", "value_prefix": f"{scheme} "} for scheme in ("Bearer", "bearer")
+        ],
         "claim_to_headers": [{"header_name": name, "claim_name": claim} for claim, name in claims.items()],
         "clear_route_cache": True,
         "require_expiration": True,
