@@ -39,5 +39,4 @@ def _clusters(service: str, tier: str, limit: TierLimit) -> list[Json]:
 
 
 def _bounded(name: str, listener: str, **bound: int) -> Json:
-    # A connection that is closed for idleness would have to be made again before the next request.
-    return static_cluster(name, inside(listener), idle_seconds=0, max_retries=0, **bound)
+    return static_cluster(name, inside(listener), inside=True, max_retries=0, **bound)

@@ -20,11 +20,10 @@ def thresholds(**of: int) -> Json:
     return {"thresholds": [every | of]}
 
 
-def protocol_options(*, grpc: bool = False, idle_seconds: float = 300) -> Json:
-    """HTTP/1.1, or HTTP/2 for gRPC."""
+def protocol_options(*, grpc: bool = False, trailers: bool = False, idle_seconds: float = 300) -> Json:
+    """HTTP/1.1, or HTTP/2 for gRPC. ``trailers`` carry the status of gRPC over HTTP/1.1 inside Envoy."""
     http2: Json = {"http2_protocol_options": {"max_concurrent_streams": 1024}}
-    # Trailers carry the status of a gRPC answer over the hops inside Envoy.
-    http1: Json = {"http_protocol_options": {"enable_trailers": True}}
+    http1: Json = {"http_protocol_options": {"enable_trailers": trailers}}
     options = config(
         "upstreams.http.v3.HttpProtocolOptions",
         explicit_http_config=http2 if grpc else http1,
@@ -33,8 +32,9 @@ def protocol_options(*, grpc: bool = False, idle_seconds: float = 300) -> Json:
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
 
 
-def static_cluster(name: str, address: Json, *, idle_seconds: float = 300, **bounds: int) -> Json:
-    """One endpoint that does not change."""
+def static_cluster(name: str, address: Json, *, inside: bool = False, **bounds: int) -> Json:
+    """One endpoint that does not change, perhaps ``inside`` this Envoy, where connections are kept."""
+    options = protocol_options(trailers=inside, idle_seconds=0 if inside else 300)
     return {
         "name": name,
         "type": "STATIC",
@@ -44,5 +44,5 @@ def static_cluster(name: str, address: Json, *, idle_seconds: float = 300, **bou
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
         "circuit_breakers": thresholds(**bounds),
-        "typed_extension_protocol_options": protocol_options(idle_seconds=idle_seconds),
+        "typed_extension_protocol_options": options,
     }
