@@ -42,6 +42,7 @@ async def test_the_audit_says_who_asked_how_much_and_what_was_refused(tmp_path: 
         await first
         await home.ask("POST", PREDICT, headers={"authorization": "Bearer nonsense"})
         await home.ask("POST", "/v1/models/nothing:predict")
+        await home.ask("POST", "/v1/models/m/versions/9:predict")
         for path in ("/healthz", "/v1/models/m", "/v1/models", "/v2/health/ready"):
             await home.ask("GET", path)
 
@@ -57,6 +58,7 @@ async def test_the_audit_says_who_asked_how_much_and_what_was_refused(tmp_path: 
             ("ada", "gold", "m", "refused: concurrency"): 1,
             ("", "anonymous", "m", "refused: token"): 1,
             ("", "anonymous", "", "invalid"): 1,
+            ("", "anonymous", "m", "invalid"): 1,
         }
         await until(lambda: sum(counts().values()) >= sum(expected.values()), "the lines")
         assert counts() == expected

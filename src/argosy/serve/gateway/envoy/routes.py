@@ -73,7 +73,8 @@ def _service_routes(one: Living) -> Iterator[Json]:
     yield from _guarded(one, version_leads(one))
     for name in one.all_names:
         versions = sorted({backend.version for backend in one.backends if name in dict(backend.models)})
-        yield from _unknown_version(name, versions)
+        for route in _unknown_version(name, versions):
+            yield {**route, "name": one.service.name}
     yield from _guarded(one, plain_leads(one))
 
 
@@ -84,7 +85,7 @@ def _guarded(one: Living, found: Sequence[Lead]) -> Iterator[Json]:
     for lead in found:
         if lead.body_bytes:
             for match in lead.matches:
-                yield _too_large(match, lead.body_bytes)
+                yield {**_too_large(match, lead.body_bytes), "name": lead.service}
         yield from guarded(lead, one.service.access)
 
 
