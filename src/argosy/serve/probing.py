@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from argosy.serve.gateway.envoy.names import GATEWAY_HEALTH, REVISION_HEADER
+from argosy.serve.gateway.envoy.routes import GATEWAY_HEALTH, REVISION_HEADER
 from argosy.serve.http.client import Client, RequestFailed, Response
 from argosy.serve.lifecycle.topology import Probe, authority
 

@@ -21,11 +21,14 @@ from argosy.serve.gateway.envoy.names import (
     GATEWAY_HEALTH,
     INTERNAL,
     PUBLIC,
+    REVISION_HEADER,
     TOKEN_HEADER,
     USER_HEADER,
 )
 from argosy.serve.gateway.envoy.refusals import too_large_body
 from argosy.serve.gateway.topology import RevokedToken, Topology
+
+__all__ = ["GATEWAY_HEALTH", "REVISION_HEADER", "internal_file", "public_file", "routing_facts"]
 
 ROUTE_TYPE = "envoy.config.route.v3.RouteConfiguration"
 
