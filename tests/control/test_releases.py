@@ -27,15 +27,11 @@ from argosy.data.writer import DatasetWriter
 from argosy.errors import Conflict, InvalidRequest
 from argosy.flow.service_options import Release, ReleaseMode, ServiceOptions
 from argosy.home import Home
-from argosy.serve.manager import ServiceManager
 
 from .models import expected, make_model, pixels, predict_body
 from .planes import plane
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(ServiceManager, "promote"), reason="services have no releases yet"),
-]
+pytestmark = pytest.mark.slow
 HOLD = ServiceOptions(release=Release(ReleaseMode.HOLD, 0))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from argosy.metadata.records import (
     ArtifactRecord,
     AttemptRecord,
+    AuditPosition,
+    AuditRecord,
     EventRecord,
     MemoRecord,
     MetricRecord,
@@ -16,6 +18,7 @@ from argosy.metadata.records import (
     RunRecord,
     SampleRecord,
     ServiceRecord,
+    TokenRecord,
 )
 from argosy.metadata.store import MetadataStore
 
@@ -63,9 +66,19 @@ def artifact(digest: str = "d" * 64, type: str = "model", created_at: float = 1.
     return ArtifactRecord(digest, type, 2**40, created_at, "r.n.1")
 
 
+def token(name: str = "t", created_at: float = 1.0) -> TokenRecord:
+    return TokenRecord(name, "ada", "staff", "gold", created_at, 2.0, 1.5)
+
+
+def counted(hour: int = 0, outcome: str = "answered", **more: float) -> AuditRecord:
+    numbers = {"requests": 1, "received": 2, "sent": 3, "seconds": 0.5, "first_at": 5.0, "last_at": 6.0}
+    return AuditRecord(hour, "ada", "staff", "gold", "digits", outcome, **(numbers | more))  # type: ignore[arg-type]
+
+
 def one_of_each() -> list[Record]:
     return [
-        run(), node(), attempt(), event(), artifact(), memo(), metric(), sample(), service(),
+        run(), node(), attempt(), event(), artifact(), memo(), metric(), sample(), service(), token(),
+        AuditPosition("gateway", 2**40, 7),
     ]  # fmt: skip
 
 
@@ -81,6 +94,8 @@ def everything(store: MetadataStore, run: str = "r", attempt: str = "r.n.1") -> 
         *store.metrics(attempt),
         *store.samples(attempt),
         *store.services(),
+        *store.tokens(),
+        store.audit_position("gateway"),
     ]
 
 

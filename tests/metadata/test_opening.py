@@ -79,6 +79,21 @@ def test_an_empty_file_is_a_new_database(path: Path) -> None:
     store.close()
 
 
+def test_a_home_of_the_first_schema_is_brought_to_this_one_with_its_rows(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    migrated(path, revision="0001")
+    connection = sqlite.connect(path)
+    connection.execute("INSERT INTO runs VALUES ('r','w','running',1.0,x'',NULL,'','',NULL)")
+    connection.close()
+    store = MetadataStore.open(path)
+    assert [run.run for run in store.runs()] == ["r"]
+    store.write(one_of_each())
+    assert everything(store) == one_of_each()
+    store.close()
+    assert schema_of(path) == schema_of(migrated(tmp_path / "migrated.db"))
+
+
+NEWEST = schema.REVISION
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
@@ -132,7 +147,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(path: Path, newer_
     path.parent.mkdir()
     migrated(path, revision="0001")
     body = "op.drop_table('samples')\n    op.execute('INSERT INTO nonsense VALUES (1)')"
-    text = NEXT.format(revision="9999", before="0001", body=body)
+    text = NEXT.format(revision="9999", before=NEWEST, body=body)
     (newer_argosy / "versions" / "9999_notes.py").write_text(text)
     before = schema_of(path)
     with pytest.raises(ArgosyError, match=r"could not be migrated.*nonsense") as caught:
@@ -160,7 +175,7 @@ def test_a_migration_that_orphans_rows_is_undone(path: Path, newer_argosy: Path)
     connection.execute("INSERT INTO runs VALUES ('r','w','running',1.0,x'',NULL,'','',NULL)")
     connection.execute("INSERT INTO events VALUES ('r',1,1.0,'k',x'')")
     connection.close()
-    text = NEXT.format(revision="9999", before="0001", body="op.execute('DELETE FROM runs')")
+    text = NEXT.format(revision="9999", before=NEWEST, body="op.execute('DELETE FROM runs')")
     (newer_argosy / "versions" / "9999_notes.py").write_text(text)
     with pytest.raises(ArgosyError, match="without their parent"):
         MetadataStore.open(path)
@@ -235,5 +250,6 @@ def test_schema_and_reads_compile_for_postgresql() -> None:
             CreateIndex(index).compile(dialect=dialect)
     statements = [value for value in vars(queries).values() if isinstance(value, queries.Select)]
     statements += [queries.memos_of(["k"]), queries.run_counts_of(["r"])]
+    statements += [queries.audit_of(user="u", service="s"), queries.forget_audit()]
     for statement in (*statements, queries.forget_memo(), queries.delete_service(), queries.thin_samples()):
         assert str(statement.compile(dialect=dialect))

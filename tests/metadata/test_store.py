@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from argosy.errors import InvalidRequest
 from argosy.metadata import queries, sqlite
-from argosy.metadata.records import AttemptRecord, NodeRecord, Record, RunRecord
+from argosy.metadata.records import AttemptRecord, AuditPosition, NodeRecord, Record, RunRecord
 from argosy.metadata.rows import ROW_OF, TABLES
 from argosy.metadata.store import MetadataStore
 
 from .building import (
     artifact,
     attempt,
+    counted,
     event,
     everything,
     memo,
@@ -33,6 +34,7 @@ from .building import (
     run,
     sample,
     service,
+    token,
 )
 
 
@@ -53,6 +55,27 @@ def test_records_with_nothing_optional_come_back_equal(store: MetadataStore) -> 
     ]
     store.write(bare)
     assert [store.run("r"), *store.nodes("r"), *store.attempts("r")] == bare
+
+
+def test_counts_of_equal_key_are_added_up_and_the_position_moves_with_them(store: MetadataStore) -> None:
+    store.add_audit([counted(), counted(outcome="failed", last_at=9.0)], AuditPosition("gateway", 1, 10))
+    store.add_audit([counted(requests=4, first_at=1.0), counted(3600)], AuditPosition("gateway", 1, 20))
+    first = counted(requests=5, received=4, sent=6, seconds=1.0, first_at=1.0)
+    assert store.audit() == [first, counted(outcome="failed", last_at=9.0), counted(3600)]
+    assert store.audit(since=7.0) == [counted(outcome="failed", last_at=9.0)]
+    assert store.audit(user="bob") == store.audit(service="other") == []
+    assert store.audit(user="ada", service="digits") == store.audit()
+    assert store.audit_position("gateway") == AuditPosition("gateway", 1, 20)
+    assert store.forget_audit(before=7.0) == 2
+    assert store.audit() == [counted(outcome="failed", last_at=9.0)]
+
+
+def test_a_token_is_found_by_its_id_and_revoked_by_writing_it_again(store: MetadataStore) -> None:
+    store.write([token("b", 2.0), token("a", 1.0)])
+    assert store.tokens() == [token("a", 1.0), token("b", 2.0)]
+    revoked = msgspec.structs.replace(token("b", 2.0), revoked_at=8.0)
+    store.write([revoked])
+    assert (store.token("b"), store.token("c")) == (revoked, None)
 
 
 @pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
@@ -283,8 +306,8 @@ def test_the_reads_use_indexes(store: MetadataStore) -> None:
             values = tuple(1 for _ in compiled.names)
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled.text}", values).fetchall()
             plans[name] = " | ".join(row[3] for row in rows)
-    # Services are few and all of them are wanted.
-    assert {name for name, plan in plans.items() if "SCAN" in plan} <= {"SERVICES", "RUNS"}
+    # Services and tokens are few, and all of them are wanted.
+    assert {name for name, plan in plans.items() if "SCAN" in plan} <= {"SERVICES", "TOKENS", "RUNS"}
     assert "USING INDEX ix_runs_created_at" in plans["RUNS"]
     assert not {name for name in ("LATEST_MEMO", "RUN", "METRICS") if "TEMP B-TREE FOR ORDER" in plans[name]}
 

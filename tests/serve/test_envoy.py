@@ -6,22 +6,43 @@ import json
 import os
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from argosy.flow.service_options import Access, TierLimit
 from argosy.home import Home
 from argosy.runtime.protocol import Program
-from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
-from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file
+from argosy.serve.gateway.envoy.actions import BODY_LIMIT
+from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
+from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
 from argosy.serve.gateway.envoy.routes import internal_file, public_file
 from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
-from argosy.serve.gateway.topology import Backend, Cluster, Endpoint, PublicService, Share, Topology
+from argosy.serve.gateway.topology import (
+    Backend,
+    Cluster,
+    Endpoint,
+    HeaderRule,
+    PublicService,
+    RevokedToken,
+    Shadow,
+    Share,
+    Topology,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
 MODELS = (("digits", "digits.r2"), ("digits.cnn", "digits.r2.cnn"), ("digits.mlp", "digits.r2.mlp"))
+ACCESS = Access(
+    {
+        "anonymous": TierLimit(concurrency=2, requests=1, period_seconds=3600.0),
+        "signed-in": TierLimit(concurrency=3, queue=4),
+        "gold": TierLimit(requests=1000, period_seconds=1.0),
+    },
+    require_token=True,
+)
 TOPOLOGY = Topology(
     clusters=(
         Cluster("digits.r2.cnn", (Endpoint("cnn.0", 5001), Endpoint("cnn.1", 5002))),
@@ -33,15 +54,32 @@ TOPOLOGY = Topology(
         Backend("digits", 2, "r2.digits", MODELS, version=2),
         Backend("digits", 3, "r3.digits", (("digits", "digits.r3.cnn"),), version=3),
     ),
-    services=(PublicService("digits", (Share(2, 100),)),),
+    services=(
+        PublicService(
+            "digits",
+            (Share(2, 90), Share(3, 10)),
+            (HeaderRule("X-Canary", "yes", 3),),
+            Shadow(3, 20, "digits.r3.cnn"),
+            ACCESS,
+        ),
+    ),
+    revoked=(RevokedToken("0123", "ada"),),
+)
+# The same without what makes its routes many.
+SMALL = replace(
+    TOPOLOGY,
+    backends=tuple(replace(one, models=one.models[:2]) for one in TOPOLOGY.backends),
+    services=(replace(TOPOLOGY.services[0], headers=(), access=Access({"gold": ACCESS.tiers["anonymous"]})),),
 )
 PATHS = GatewayPaths(
-    "/g/clusters.json",
-    "/g/public.json",
-    "/g/internal.json",
-    "/run/gateway.sock",
-    "/run/admin.sock",
-    "/run/activator.sock",
+    clusters="/g/clusters.json",
+    public_routes="/g/public.json",
+    internal_routes="/g/internal.json",
+    jwks="/g/jwks.json",
+    audit="/g/audit.log",
+    internal_socket="/run/gateway.sock",
+    admin_socket="/run/admin.sock",
+    activator="/run/activator.sock",
 )
 
 
@@ -49,10 +87,10 @@ PATHS = GatewayPaths(
     ("name", "content"),
     [
         ("bootstrap", bootstrap(8080, PATHS)),
-        ("clusters", clusters_file(TOPOLOGY.clusters[:1], "/g/endpoints")),
-        ("endpoints", endpoints_file(TOPOLOGY.clusters[0], "/run/activator.sock")),
-        ("public_routes", public_file(TOPOLOGY, BODY_LIMIT)),
-        ("internal_routes", internal_file(TOPOLOGY.backends)),
+        ("clusters", {"clusters": clusters(TOPOLOGY, "/g/endpoints", "/run/activator.sock")}),
+        ("endpoints", endpoints_files(TOPOLOGY.clusters[0], "/run/activator.sock")),
+        ("public_routes", public_file(SMALL, BODY_LIMIT)),
+        ("internal_routes", internal_file(SMALL)),
     ],
 )
 def test_the_configuration_is_as_approved(name: str, content: dict[str, Any]) -> None:
@@ -85,6 +123,12 @@ def test_envoy_accepts_the_configuration(tmp_path: Path, topology: Topology) -> 
     assert "[warning]" not in checked.stderr
     for line in checked.stderr.splitlines():
         assert "deprecated" not in line.lower()
+
+
+def test_envoy_has_one_worker_thread_because_limits_are_counted_by_thread(tmp_path: Path) -> None:
+    call = gateway_spec(Home(tmp_path), 1, tmp_path / "bootstrap.json").call
+    assert isinstance(call, Program)
+    assert call.argv[call.argv.index("--concurrency") + 1] == "1"
 
 
 def test_files_are_written_only_when_they_change(tmp_path: Path) -> None:

@@ -3,80 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from argosy.api.serving import AuditView, TokenCreated, TokenRequest, TokenView
 from argosy.clock import Clock
 from argosy.errors import Conflict
+from argosy.metadata.records import TokenRecord
+from argosy.metadata.store import MetadataStore
+from argosy.serve.access.keeper import TokenKeeper
 from argosy.serve.gateway.topology import RevokedToken
-
-
-class TokenRecord(Protocol):
-    """What is kept of a token (argosy.metadata.records.TokenRecord)."""
-
-    @property
-    def token(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def tier(self) -> str: ...
-    @property
-    def created_at(self) -> float: ...
-    @property
-    def expires_at(self) -> float: ...
-    @property
-    def revoked_at(self) -> float | None: ...
-
-
-class AuditRecord(Protocol):
-    """What was counted in one hour (argosy.metadata.records.AuditRecord)."""
-
-    @property
-    def hour(self) -> int: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def tier(self) -> str: ...
-    @property
-    def service(self) -> str: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def received(self) -> int: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def first_at(self) -> float: ...
-    @property
-    def last_at(self) -> float: ...
-
-
-class Tokens(Protocol):
-    """Who makes and keeps tokens (argosy.serve.access.keeper.TokenKeeper)."""
-
-    def create(self, user: str, group: str, tier: str, expires_seconds: float) -> tuple[TokenRecord, str]: ...
-
-    def revoke(self, token: str) -> TokenRecord: ...
-
-    def list(self) -> Sequence[TokenRecord]: ...
-
-    def revoked_alive(self, time: float) -> tuple[RevokedToken, ...]: ...
-
-
-class AuditRecords(Protocol):
-    """Where the audit is kept (argosy.metadata.store.MetadataStore)."""
-
-    def audit(
-        self, since: float = 0.0, user: str | None = None, service: str | None = None
-    ) -> Sequence[AuditRecord]: ...
 
 
 class Access:
@@ -84,8 +18,8 @@ class Access:
 
     def __init__(
         self,
-        tokens: Tokens,
-        records: AuditRecords,
+        tokens: TokenKeeper,
+        records: MetadataStore,
         refuse: Callable[[tuple[RevokedToken, ...]], None],
         clock: Clock,
     ) -> None:

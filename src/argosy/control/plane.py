@@ -7,7 +7,8 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,14 +27,13 @@ from argosy.artifacts.reference import Value
 from argosy.artifacts.store import ArtifactStore
 from argosy.clock import Clock, SystemClock
 from argosy.control import views
-from argosy.control.access import Access, AuditRecords, Tokens
+from argosy.control.access import Access
 from argosy.control.deployments import Deployments
 from argosy.control.importing import Importer
 from argosy.control.logs import LogReader
 from argosy.control.machine import machine_capacity
 from argosy.control.promoting import Promotion
 from argosy.control.service_api import ServiceApi
-from argosy.control.service_ports import ServiceControl
 from argosy.control.serving import Serving
 from argosy.control.sources import store_source
 from argosy.control.tasks import PREFIX as TASK_PREFIX
@@ -49,7 +49,10 @@ from argosy.metadata.store import MetadataStore
 from argosy.runtime.protocol import RuntimeEvent
 from argosy.runtime.runtime import Runtime
 from argosy.schedule.queue import JobQueue
+from argosy.serve.access.audit import AuditReader
+from argosy.serve.access.keeper import TokenKeeper
 from argosy.serve.deployment import Deployment, ServiceChange
+from argosy.serve.gateway.files import GatewayFiles
 from argosy.serve.manager import ServiceManager
 
 _LOG = logging.getLogger(__name__)
@@ -79,14 +82,14 @@ class ControlPlane:
             self._clock,
         )
         self._tasks = Tasks(home, self._runtime)
-        # The narrow faces of the serve room: what the manager, the tokens and the audit have to offer.
-        services = cast("ServiceControl", self._services)
         importer = Importer(home, store, self._tasks, self._clock)
-        self._serving = Serving(home, services, importer)
-        tokens, audit = cast("Tokens", self._services), cast("AuditRecords", store)
-        self._access = Access(tokens, audit, lambda revoked: services.set_revoked(revoked), self._clock)
+        self._serving = Serving(home, self._services, importer)
+        paths = GatewayFiles(home).paths
+        tokens = TokenKeeper(store, Path(paths.jwks), self._clock)
+        self._access = Access(tokens, store, self._services.set_revoked, self._clock)
+        self._audit = AuditReader(store, Path(paths.audit), paths.admin_socket, self._clock)
         self.serving = ServiceApi(
-            services,
+            self._services,
             self._serving,
             Promotion(home, store, self._artifacts, self._tasks),
             self._access,
@@ -113,7 +116,9 @@ class ControlPlane:
         alive = await self._runtime.start()
         self._adopted = bool(alive)
         self._tasks.start(alive)
+        self._access.start()
         await self._services.start(alive)
+        self._audit.start()
         self._serving.start()
         self._engine.recover(alive)
 
@@ -126,6 +131,7 @@ class ControlPlane:
         """End cleanly: unless it was asked to keep them, nothing that was started is left."""
         self._engine.close()
         await self._serving.close()
+        await self._audit.close()
         await self._services.close()
         if self._keep_processes:
             await self._runtime.detach()

@@ -5,11 +5,25 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Delete, Integer, Select, bindparam, cast, delete, func, literal_column, select, tuple_
+from sqlalchemy import (
+    Delete,
+    Double,
+    Integer,
+    Select,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 
 from argosy.metadata.schema import (
     artifacts,
     attempts,
+    audit,
+    audit_position,
     events,
     latest_metrics,
     memos,
@@ -18,6 +32,7 @@ from argosy.metadata.schema import (
     runs,
     samples,
     services,
+    tokens,
 )
 
 Query = Select[Any]
@@ -67,6 +82,9 @@ SAMPLES: Final[Query] = (
     select(samples).where(samples.c.attempt == bindparam("attempt")).order_by(samples.c.time, samples.c.rank)
 )
 SERVICES: Final[Query] = select(services).order_by(services.c.created_at, services.c.service)
+TOKENS: Final[Query] = select(tokens).order_by(tokens.c.created_at, tokens.c.token)
+TOKEN: Final[Query] = select(tokens).where(tokens.c.token == bindparam("token"))
+AUDIT_POSITION: Final[Query] = select(audit_position).where(audit_position.c.log == bindparam("log"))
 ARTIFACT: Final[Query] = (
     select(artifacts)
     .where(artifacts.c.digest == bindparam("digest"))
@@ -84,6 +102,16 @@ ARTIFACTS_FROM: Final[Query] = (
     .order_by(artifacts.c.digest)
     .limit(100)
 )
+
+
+def audit_of(*, user: str | None, service: str | None) -> Query:
+    """Rows since a time, of one user, one service, or all."""
+    query = select(audit).where(audit.c.last_at >= bindparam("since", type_=Double))
+    if user is not None:
+        query = query.where(audit.c.user == bindparam("user"))
+    if service is not None:
+        query = query.where(audit.c.service == bindparam("service"))
+    return query.order_by(audit.c.hour, *(audit.c[name] for name in ("user", "service", "tier", "outcome")))
 
 
 def memos_of(keys: list[str]) -> Query:
@@ -106,6 +134,11 @@ def forget_memo() -> Delete:
 @cache
 def delete_service() -> Delete:
     return delete(services).where(services.c.service == bindparam("service"))
+
+
+@cache
+def forget_audit() -> Delete:
+    return delete(audit).where(audit.c.last_at < bindparam("before", type_=Double))
 
 
 @cache

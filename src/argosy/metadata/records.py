@@ -132,6 +132,44 @@ class ServiceRecord(msgspec.Struct, frozen=True):
     state: bytes
 
 
+class TokenRecord(msgspec.Struct, frozen=True):
+    """Key: ``token``, the id that the token's text carries; the text itself is nowhere."""
+
+    token: str
+    user: str
+    group: str
+    tier: str
+    created_at: float
+    expires_at: float
+    revoked_at: float | None = None
+
+
+class AuditRecord(msgspec.Struct, frozen=True):
+    """Key: all down to ``outcome``. ``hour`` is the time of its beginning. ``outcome``: answered · invalid ·
+    failed · abandoned · refused: LIMIT. Bytes are of bodies, ``seconds`` the sum of all durations."""
+
+    hour: int
+    user: str
+    group: str
+    tier: str
+    service: str
+    outcome: str
+    requests: int
+    received: int
+    sent: int
+    seconds: float
+    first_at: float
+    last_at: float
+
+
+class AuditPosition(msgspec.Struct, frozen=True):
+    """Key: ``log``. Of the file with this inode everything before ``offset`` is counted."""
+
+    log: str
+    file: int
+    offset: int
+
+
 Record = (
     RunRecord
     | NodeRecord
@@ -142,4 +180,6 @@ Record = (
     | MetricRecord
     | SampleRecord
     | ServiceRecord
+    | TokenRecord
+    | AuditPosition
 )

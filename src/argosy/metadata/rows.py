@@ -13,6 +13,7 @@ from argosy.metadata import schema
 from argosy.metadata.records import (
     ArtifactRecord,
     AttemptRecord,
+    AuditPosition,
     EventRecord,
     MemoRecord,
     MetricRecord,
@@ -21,6 +22,7 @@ from argosy.metadata.records import (
     RunRecord,
     SampleRecord,
     ServiceRecord,
+    TokenRecord,
 )
 
 Row = tuple[Any, ...]
@@ -35,6 +37,8 @@ TABLES: Final[dict[type[Record], Table]] = {
     MetricRecord: schema.metrics,
     SampleRecord: schema.samples,
     ServiceRecord: schema.services,
+    TokenRecord: schema.tokens,
+    AuditPosition: schema.audit_position,
 }
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Table,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -224,6 +224,48 @@ services = Table(
     _json("specification"),
     _json("state"),
     PrimaryKeyConstraint("service"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _text("token"),
+    _text("user"),
+    _text("group"),
+    _text("tier"),
+    _time("created_at"),
+    _time("expires_at"),
+    _time("revoked_at", nullable=True),
+    PrimaryKeyConstraint("token"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _integer("hour"),
+    _text("user"),
+    _text("group"),
+    _text("tier"),
+    _text("service"),
+    _text("outcome"),
+    _integer("requests"),
+    _integer("received"),
+    _integer("sent"),
+    Column("seconds", Double, nullable=False),
+    _time("first_at"),
+    _time("last_at"),
+    PrimaryKeyConstraint("hour", "user", "group", "tier", "service", "outcome"),
+    **_CLUSTERED,
+)
+
+# How far the gateway's log is counted: written in the transaction that adds what was counted.
+audit_position = Table(
+    "audit_position",
+    metadata,
+    _text("log"),
+    _integer("file"),
+    _integer("offset"),
+    PrimaryKeyConstraint("log"),
 )
 
 # Alembic's own table, written by us too: a new database is made without importing Alembic.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func
 from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import ClauseElement
@@ -74,6 +74,17 @@ def upsert(table: Table, *, keep_first: bool = False) -> Statement:
     if keep_first:
         return compiled(statement.on_conflict_do_nothing(index_elements=key))
     return compiled(statement.on_conflict_do_update(index_elements=key, set_=rest))
+
+
+def adding(table: Table, sums: tuple[str, ...], least: str, greatest: str) -> Statement:
+    """Insert a row, or add it to the one of equal key: ``sums`` are added up, the others widened."""
+    statement = insert(table)
+    new = statement.excluded
+    changed: dict[str, Any] = {name: table.c[name] + new[name] for name in sums}
+    changed[least] = func.min(table.c[least], new[least])
+    changed[greatest] = func.max(table.c[greatest], new[greatest])
+    key = list(table.primary_key.columns)
+    return compiled(statement.on_conflict_do_update(index_elements=key, set_=changed))
 
 
 def compiled(statement: ClauseElement) -> Statement:

@@ -14,6 +14,8 @@ from argosy.metadata.opening import open_database
 from argosy.metadata.records import (
     ArtifactRecord,
     AttemptRecord,
+    AuditPosition,
+    AuditRecord,
     EventRecord,
     MemoRecord,
     MetricRecord,
@@ -22,6 +24,7 @@ from argosy.metadata.records import (
     RunRecord,
     SampleRecord,
     ServiceRecord,
+    TokenRecord,
 )
 from argosy.metadata.rows import metric_of, node_of
 from argosy.metadata.writing import Writer
@@ -33,7 +36,7 @@ _KEYS_AT_ONCE = 1000
 
 
 class MetadataStore:
-    """Runs, nodes, attempts, events, artifacts, memos, metrics, samples and services of one home.
+    """Runs, nodes, attempts, events, artifacts, memos, measurements, services, tokens and audit of one home.
 
     One connection writes; reads have their own and see what is committed, without ever waiting for a commit.
     Every method may be called from any thread. Each raises Unavailable when the disk or the database refuses
@@ -170,6 +173,36 @@ class MetadataStore:
     def delete_service(self, name: str) -> None:
         """Remove a service's record; one that does not exist is no error."""
         self._writer.execute(sqlite.compiled(queries.delete_service()), [(name,)])
+
+    # Who asks
+
+    def tokens(self) -> list[TokenRecord]:
+        """Every token that was given out, oldest first."""
+        return [TokenRecord(*row) for row in self._read(queries.TOKENS)]
+
+    def token(self, token: str) -> TokenRecord | None:
+        return self._one(TokenRecord, queries.TOKEN, token=token)
+
+    def add_audit(self, counted: Iterable[AuditRecord], position: AuditPosition) -> None:
+        """Add counts to those of equal key, and remember how far the log is counted, in one transaction."""
+        self._writer.add_audit(counted, position)
+
+    def audit_position(self, log: str) -> AuditPosition | None:
+        return self._one(AuditPosition, queries.AUDIT_POSITION, log=log)
+
+    def audit(
+        self, since: float = 0.0, user: str | None = None, service: str | None = None
+    ) -> list[AuditRecord]:
+        """What was counted in the hours that reach beyond ``since``, oldest first."""
+        values: dict[str, Any] = {"since": since}
+        values |= {} if user is None else {"user": user}
+        values |= {} if service is None else {"service": service}
+        query = queries.audit_of(user=user, service=service)
+        return [AuditRecord(*row) for row in self._read(query, **values)]
+
+    def forget_audit(self, before: float) -> int:
+        """Remove what was counted before a time; how many rows that were."""
+        return self._writer.execute(sqlite.compiled(queries.forget_audit()), [(before,)])
 
     def _one(self, record: Callable[..., T], query: queries.Query, **values: Any) -> T | None:
         rows = self._read(query, **values)

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import msgspec
+
 from argosy.metadata import schema, sqlite
-from argosy.metadata.records import ArtifactRecord, MetricRecord, Record
+from argosy.metadata.records import ArtifactRecord, AuditPosition, AuditRecord, MetricRecord, Record
 from argosy.metadata.rows import ROW_OF, TABLES, Row, without_surrogates
 
 Batch = tuple[str, list[Row]]
@@ -36,6 +38,16 @@ class Writer:
             self._commit(batches)
         except UnicodeEncodeError:
             self._commit([(text, [without_surrogates(row) for row in rows]) for text, rows in batches])
+
+    def add_audit(self, counted: Iterable[AuditRecord], position: AuditPosition) -> None:
+        """Add what was counted to what is there, and say how far; both or neither."""
+        rows: list[Row] = [msgspec.structs.astuple(record) for record in counted]
+        moved: list[Row] = [msgspec.structs.astuple(position)]
+        batches = [(_adding(), rows), (_upsert(AuditPosition), moved)]
+        try:
+            self._commit(batches)
+        except UnicodeEncodeError:
+            self._commit([(text, [without_surrogates(row) for row in some]) for text, some in batches])
 
     def execute(self, statement: sqlite.Statement, rows: list[Row]) -> int:
         """Run one statement for each row, in one transaction; how many rows it changed."""
@@ -92,6 +104,12 @@ def _upsert(kind: type[Record] | None) -> str:
         return sqlite.upsert(schema.latest_metrics).text
     # An artifact's row tells who stored it first.
     return sqlite.upsert(TABLES[kind], keep_first=kind is ArtifactRecord).text
+
+
+@cache
+def _adding() -> str:
+    sums = ("requests", "received", "sent", "seconds")
+    return sqlite.adding(schema.audit, sums, least="first_at", greatest="last_at").text
 
 
 def _latest(rows: list[Row]) -> list[Row]:

@@ -17,15 +17,20 @@ import msgspec
 from argosy.errors import ArgosyError, Unavailable
 from argosy.home import Home
 from argosy.runtime.protocol import AttemptSpec, Program
-from argosy.serve.gateway.envoy.bootstrap import BODY_LIMIT, GatewayPaths, bootstrap
-from argosy.serve.gateway.envoy.clusters import clusters_file, endpoints_file, endpoints_name
-from argosy.serve.gateway.envoy.json_types import Json
-from argosy.serve.gateway.envoy.routes import internal_file, public_file
+from argosy.serve.access.keys import fingerprint, signing_key
+from argosy.serve.gateway.acceptance import CLUSTERS, PUBLIC_ROUTES, await_version
+from argosy.serve.gateway.envoy.actions import BODY_LIMIT
+from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
+from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
+from argosy.serve.gateway.envoy.json_types import Json, discovery, versioned
+from argosy.serve.gateway.envoy.routes import internal_file, public_file, routing_facts
+from argosy.serve.gateway.envoy.upstreams import CLUSTER_TYPE
 from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
 
 # The kernel's limit on the path of a unix socket, less the zero at its end.
 _SOCKET_PATH_BYTES = 107
+_LONGEST_SOCKET = "activator.sock"
 _PORTS_TRIED = 50
 
 
@@ -45,6 +50,8 @@ class GatewayFiles:
         self._run = home.run
         self._sockets = _socket_folder(home)
         self._written: dict[Path, bytes] = {}
+        self._clusters: dict[str, Json] | None = None
+        self._routed: object = None
 
     @property
     def paths(self) -> GatewayPaths:
@@ -52,9 +59,11 @@ class GatewayFiles:
             clusters=str(self._folder / "clusters.json"),
             public_routes=str(self._folder / "public_routes.json"),
             internal_routes=str(self._folder / "internal_routes.json"),
+            jwks=str(self._folder / "jwks.json"),
+            audit=str(self._folder / "audit.log"),
             internal_socket=str(self._sockets / "gateway.sock"),
             admin_socket=str(self._sockets / "admin.sock"),
-            activator=str(self._sockets / "activator.sock"),
+            activator=str(self._sockets / _LONGEST_SOCKET),
         )
 
     @property
@@ -74,20 +83,53 @@ class GatewayFiles:
                 self._sockets.rmdir()
 
     def write(self, topology: Topology) -> None:
-        """Endpoints before the clusters that read them, clusters before the routes that lead to them."""
+        """Make before break: replicas, then clusters, then the routes to them, then what is gone goes.
+
+        May wait for Envoy, some milliseconds, where routes need clusters that are new or leave others.
+        """
         paths = self.paths
+        endpoints: dict[str, Json] = {}
         for cluster in topology.clusters:
-            self._write(
-                self._endpoints / endpoints_name(cluster.name), endpoints_file(cluster, paths.activator)
-            )
-        self._write(Path(paths.clusters), clusters_file(topology.clusters, str(self._endpoints)))
-        self._write(Path(paths.internal_routes), internal_file(topology.backends))
-        self._write(Path(paths.public_routes), public_file(topology, BODY_LIMIT))
-        self._remove_stale({endpoints_name(cluster.name) for cluster in topology.clusters})
+            endpoints |= endpoints_files(cluster, paths.activator)
+        for name, content in endpoints.items():
+            self._write(self._endpoints / name, content)
+        wanted = {one["name"]: one for one in clusters(topology, str(self._endpoints), paths.activator)}
+        before = self._present_clusters()
+        self._write_clusters(before | wanted, wait=bool(wanted.keys() - before.keys()))
+        self._write_routes(topology, wait=bool(before.keys() - wanted.keys()))
+        self._write_clusters(wanted, wait=False)
+        self._remove_stale(set(endpoints))
+
+    def _write_routes(self, topology: Topology, *, wait: bool) -> None:
+        facts = routing_facts(topology)
+        if facts == self._routed:
+            return
+        self._write(Path(self.paths.internal_routes), internal_file(topology))
+        routes = versioned(public_file(topology, BODY_LIMIT))
+        if self._write(Path(self.paths.public_routes), routes) and wait:
+            await_version(self.paths.admin_socket, PUBLIC_ROUTES, routes["version_info"])
+        self._routed = facts
+
+    def _present_clusters(self) -> dict[str, Json]:
+        if self._clusters is None:
+            try:
+                found = json.loads(Path(self.paths.clusters).read_bytes())["resources"]
+                self._clusters = {one["name"]: one for one in found}
+            except (OSError, ValueError, KeyError, TypeError):
+                self._clusters = {}
+        return self._clusters
+
+    def _write_clusters(self, wanted: dict[str, Json], *, wait: bool) -> None:
+        content = versioned(discovery(CLUSTER_TYPE, *wanted.values()))
+        if self._write(Path(self.paths.clusters), content) and wait:
+            await_version(self.paths.admin_socket, CLUSTERS, content["version_info"])
+        self._clusters = wanted
 
     def write_bootstrap(self, port: int) -> bool:
         """Whether it differs from what an Envoy that runs was started with."""
-        return self._write(self.bootstrap_file, bootstrap(port, self.paths))
+        key = signing_key(Path(self.paths.jwks))
+        make_audit_log(Path(self.paths.audit))
+        return self._write(self.bootstrap_file, bootstrap(port, self.paths, fingerprint(key)))
 
     def remembered(self) -> Remembered:
         try:
@@ -122,16 +164,29 @@ class GatewayFiles:
         return True
 
 
+def make_audit_log(file: Path) -> None:
+    """Before Envoy does, which would let everybody read it. Raises Unavailable."""
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            f"the audit log {file} can not be made: {error.strerror}",
+            hint="free some space, or make the home writable",
+        ) from None
+
+
 def gateway_spec(home: Home, token: int, bootstrap_file: Path) -> AttemptSpec:
     """Envoy as an attempt. Raises ArgosyError when it is not installed."""
-    concurrency = max(1, min(4, (os.cpu_count() or 1) // 2))
+    # One worker thread: limits are counted by thread (docs/decisions/0021).
     argv = (
         str(_executable()),
         "--config-path",
         str(bootstrap_file),
         "--disable-hot-restart",
         "--concurrency",
-        str(concurrency),
+        "1",
+        "--file-flush-interval-msec",
+        "500",
         "--log-level",
         "warning",
     )
@@ -179,7 +234,7 @@ def _executable() -> Path:
 
 
 def _socket_folder(home: Home) -> Path:
-    if len(os.fsencode(home.run / "gateway.sock")) <= _SOCKET_PATH_BYTES:
+    if len(os.fsencode(home.run / _LONGEST_SOCKET)) <= _SOCKET_PATH_BYTES:
         return home.run
     name = hashlib.sha256(os.fsencode(home.run)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"argosy-{os.getuid()}-{name}"

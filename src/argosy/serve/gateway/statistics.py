@@ -1,46 +1,57 @@
-"""What the gateway counts for each cluster, read from its admin socket."""
+"""What the gateway's clusters are doing now, in one question to Envoy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from urllib.parse import quote
 
-import orjson
+import msgspec
 
 from argosy.errors import Unavailable
+from argosy.serve.gateway.envoy.names import base_cluster
 from argosy.serve.http.client import Client, RequestFailed
 
-_PATH = "/stats?format=json&filter=upstream_rq_(active|pending_active|total)$"
-_TIMEOUT_SECONDS = 2.0
+_FIELDS = {"upstream_rq_active": 0, "upstream_rq_pending_active": 1, "upstream_rq_total": 2}
+_FILTER = quote(rf"^cluster\.[^~].*\.({'|'.join(_FIELDS)})$")
+_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatistics:
-    """Requests: ``active`` under way, ``pending`` waiting for a connection, ``total`` since the start."""
+    """``active`` requests are with replicas or the activator, ``pending`` ones wait for a connection;
+    ``total`` only grows, from the start of the Envoy that runs, and has every attempt of a request."""
 
     active: int = 0
     pending: int = 0
     total: int = 0
 
 
+class _Statistic(msgspec.Struct):
+    name: str = ""
+    value: int = 0
+
+
+class _Statistics(msgspec.Struct):
+    stats: list[_Statistic]
+
+
 async def cluster_statistics(admin_socket: str) -> dict[str, ClusterStatistics]:
-    """By cluster name. Raises Unavailable when the gateway does not answer."""
+    """By the cluster's name in the topology, HTTP and gRPC together. Raises Unavailable."""
     client = Client(admin_socket)
     try:
-        response = await client.request("GET", _PATH, timeout_seconds=_TIMEOUT_SECONDS)
-        document: Any = orjson.loads(response.body)
-    except (RequestFailed, ValueError) as error:
-        raise Unavailable(f"the gateway's statistics can not be read: {error}") from None
+        response = await client.request(
+            "GET", f"/stats?format=json&filter={_FILTER}", timeout_seconds=_SECONDS
+        )
+        return _summed(msgspec.json.decode(response.body, type=_Statistics).stats)
+    except (RequestFailed, msgspec.MsgspecError) as error:
+        raise Unavailable(f"the gateway does not say what it is doing: {error}") from None
     finally:
         client.close()
-    counted: dict[str, dict[str, int]] = {}
-    for entry in document["stats"]:
-        name, _, counter = str(entry.get("name", "")).removeprefix("cluster.").rpartition(".upstream_rq_")
-        if name:
-            counted.setdefault(name, {})[counter] = int(entry["value"])
-    return {
-        name: ClusterStatistics(
-            counters.get("active", 0), counters.get("pending_active", 0), counters.get("total", 0)
-        )
-        for name, counters in counted.items()
-    }
+
+
+def _summed(statistics: list[_Statistic]) -> dict[str, ClusterStatistics]:
+    sums: dict[str, list[int]] = {}
+    for one in statistics:
+        cluster, _, field = one.name.removeprefix("cluster.").rpartition(".")
+        sums.setdefault(base_cluster(cluster), [0, 0, 0])[_FIELDS[field]] += one.value
+    return {cluster: ClusterStatistics(*values) for cluster, values in sums.items()}

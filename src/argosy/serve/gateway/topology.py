@@ -28,6 +28,10 @@ class Cluster:
     endpoints: tuple[Endpoint, ...]
     balancing: Balancing = field(default_factory=Balancing)
 
+    @property
+    def speaks_grpc(self) -> bool:
+        return any(endpoint.grpc_port for endpoint in self.endpoints)
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:

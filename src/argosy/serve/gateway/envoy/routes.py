@@ -1,163 +1,186 @@
-"""Routes: which model name leads to which cluster, and what is answered to what leads nowhere."""
+"""Routes: which request leads to which cluster, and what is answered to what leads nowhere."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from argosy.serve.gateway.envoy.json_types import Json, discovery, duration, json_header, typed
-from argosy.serve.gateway.topology import Backend, Topology
+from argosy.serve.gateway.envoy.actions import lead_route
+from argosy.serve.gateway.envoy.grpc_routes import grpc_routes
+from argosy.serve.gateway.envoy.guards import admitted, guarded, has_admission
+from argosy.serve.gateway.envoy.json_types import Json, direct, direct_text, discovery
+from argosy.serve.gateway.envoy.leads import (
+    Lead,
+    Living,
+    any_version_matches,
+    internal_leads,
+    living,
+    plain_leads,
+    version_leads,
+)
+from argosy.serve.gateway.envoy.names import (
+    GATEWAY_HEALTH,
+    INTERNAL,
+    PUBLIC,
+    REVISION_HEADER,
+    TOKEN_HEADER,
+    USER_HEADER,
+)
+from argosy.serve.gateway.envoy.refusals import too_large_body
+from argosy.serve.gateway.topology import RevokedToken, Topology
+
+__all__ = ["GATEWAY_HEALTH", "REVISION_HEADER", "internal_file", "public_file", "routing_facts"]
 
 ROUTE_TYPE = "envoy.config.route.v3.RouteConfiguration"
-PUBLIC = "public"
-INTERNAL = "internal"
 
-REQUEST_SECONDS = 60.0
-REVISION_HEADER = "x-argosy-revision"
-GATEWAY_HEALTH = "/healthz"
-
-# Every request to a model may be sent twice: predicting changes nothing. Answers are never retried.
-_RETRY_ON = "connect-failure,refused-stream,reset,reset-before-request"
-_RETRIES = 4
 _LARGEST = 9223372036854775807
+_ROUTE = "type.googleapis.com/envoy.config.route.v3."
+
+
+def routing_facts(topology: Topology) -> object:
+    """All that routes are made of. Equal facts make equal routes, and most changes are only of replicas."""
+    clusters = [(one.name, one.balancing, bool(one.endpoints), one.speaks_grpc) for one in topology.clusters]
+    return topology.services, topology.backends, topology.revoked, clusters
 
 
 def public_file(topology: Topology, body_limit: int) -> Json:
     """What callers see: every public service, its members, the list of them, errors that name the fault."""
-    public = tuple(one for one in topology.backends if _percent(topology, one))
-    routes = [_too_large(body_limit)]
-    for service in topology.services:
-        shares = [one for one in public if one.service == service.name]
-        for rule in service.headers:
-            named = [
-                one
-                for one in topology.backends
-                if (one.service, one.revision) == (service.name, rule.revision)
-            ]
-            routes += [
-                _with_header(route, rule.header, rule.value) for one in named for route in _model_routes(one)
-            ]
-        for model in dict.fromkeys(name for one in shares for name, _ in one.models):
-            routes += _shared_routes(model, [(one, _percent(topology, one)) for one in shares])
-    names = sorted({name for backend in public for name, _ in backend.models})
-    services = sorted({backend.service for backend in public})
-    routes += [_listing(names), _health(), _unknown_model(services), _unknown_path()]
-    return _configuration(PUBLIC, [{"name": PUBLIC, "domains": ["*"], "routes": routes}])
+    services = living(topology)
+    routes: list[Json] = []
+    for one in services:
+        if _is_streaming(one):
+            routes += _service_routes(one)
+    routes.append(_too_large({"prefix": "/"}, body_limit))
+    for one in services:
+        if not _is_streaming(one):
+            routes += _service_routes(one)
+    routes += grpc_routes(services)
+    routes += _general(services)
+    host: Json = {"name": PUBLIC, "domains": ["*"], "include_request_attempt_count": True}
+    host |= _unless_revoked(topology.revoked, routes)
+    # A token is for the gateway: no replica needs it, and none can lose it.
+    return _configuration(PUBLIC, [host], removed=("authorization",))
 
 
-def _percent(topology: Topology, backend: Backend) -> int:
-    shares = (share for one in topology.services if one.name == backend.service for share in one.shares)
-    return sum(share.percent for share in shares if share.revision == backend.revision)
-
-
-def _with_header(route: Json, name: str, value: str) -> Json:
-    match = {**route["match"], "headers": [{"name": name, "string_match": {"exact": value}}]}
-    return {**route, "match": match}
-
-
-def _shared_routes(model: str, shares: list[tuple[Backend, int]]) -> list[Json]:
-    clusters = [
-        {
-            "name": cluster,
-            "weight": percent,
-            "request_headers_to_add": [json_header("x-argosy-cluster", cluster)],
-            "response_headers_to_add": [json_header(REVISION_HEADER, str(backend.revision))],
-        }
-        for backend, percent in shares
-        for name, cluster in backend.models
-        if name == model
-    ]
-    action = {key: value for key, value in _action("").items() if key != "cluster"}
-    return [
-        {"match": match, "route": {**action, "weighted_clusters": {"clusters": clusters}}}
-        for match in _matches(model)
-    ]
-
-
-def internal_file(backends: tuple[Backend, ...]) -> Json:
+def internal_file(topology: Topology) -> Json:
     """What routers and probes see: each revision by itself, under its own authority."""
+    clusters = {cluster.name: cluster for cluster in topology.clusters}
     hosts = [
-        {"name": one.authority, "domains": [one.authority], "routes": _model_routes(one)} for one in backends
+        _host(one.authority, one.authority, _unguarded(internal_leads(one, clusters)))
+        for one in topology.backends
     ]
     health = {"name": "health", "domains": ["*"], "routes": [_health()]}
     return _configuration(INTERNAL, [*hosts, health])
 
 
-def _configuration(name: str, hosts: list[Json]) -> Json:
-    configuration = {
+def _service_routes(one: Living) -> Iterator[Json]:
+    yield from _guarded(one, version_leads(one))
+    for name in one.all_names:
+        versions = sorted({backend.version for backend in one.backends if name in dict(backend.models)})
+        for route in _unknown_version(name, versions):
+            yield {**route, "name": one.service.name}
+    yield from _guarded(one, plain_leads(one))
+
+
+def _guarded(one: Living, found: Sequence[Lead]) -> Iterator[Json]:
+    if has_admission(one.service.access):
+        for lead in found:
+            yield from admitted(lead)
+    for lead in found:
+        if lead.body_bytes:
+            for match in lead.matches:
+                yield {**_too_large(match, lead.body_bytes), "name": lead.service}
+        yield from guarded(lead, one.service.access)
+
+
+def _unguarded(found: Sequence[Lead]) -> list[Json]:
+    return [lead_route(lead, match) for lead in found for match in lead.matches]
+
+
+def _is_streaming(one: Living) -> bool:
+    return any(backend.streaming for backend in one.backends)
+
+
+def _host(name: str, domain: str, routes: list[Json]) -> Json:
+    return {"name": name, "domains": [domain], "include_request_attempt_count": True, "routes": routes}
+
+
+def _configuration(name: str, hosts: list[Json], removed: tuple[str, ...] = ()) -> Json:
+    configuration: Json = {
         "name": name,
         "virtual_hosts": hosts,
         "max_direct_response_body_size_bytes": 2**20,
         # Clusters are written first, so a name that is missing is one that was deleted this moment.
         "validate_clusters": False,
     }
+    if removed:
+        configuration["request_headers_to_remove"] = list(removed)
     return discovery(ROUTE_TYPE, configuration)
 
 
-def _model_routes(backend: Backend) -> list[Json]:
-    return [
-        {
-            "match": match,
-            "route": _action(cluster),
-            "request_headers_to_add": [json_header("x-argosy-cluster", cluster)],
-            "response_headers_to_add": [json_header(REVISION_HEADER, str(backend.revision))],
+def _unless_revoked(revoked: Sequence[RevokedToken], routes: list[Json]) -> Json:
+    """A map of revoked tokens before the routes: looked up at once, however many there are."""
+    if not revoked:
+        return {"routes": routes}
+    reason = f"token %REQ({TOKEN_HEADER})% of user %REQ({USER_HEADER})% is revoked"
+    refused = direct_text({"prefix": "/"}, 401, reason)
+    refusal = {"name": "refuse", "typed_config": {"@type": f"{_ROUTE}Route", **refused}}
+    token = {
+        "name": "token",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
+            "header_name": TOKEN_HEADER,
+        },
+    }
+    tokens = {one.token: {"action": refusal} for one in sorted(revoked, key=lambda one: one.token)}
+    otherwise = {"name": "routes", "typed_config": {"@type": f"{_ROUTE}RouteList", "routes": routes}}
+    return {
+        "matcher": {
+            "matcher_tree": {"input": token, "exact_match_map": {"map": tokens}},
+            "on_no_match": {"action": otherwise},
         }
-        for model, cluster in backend.models
-        for match in _matches(model)
+    }
+
+
+def _too_large(match: Json, body_limit: int) -> Json:
+    """Refused by what the request announces, before a byte of it is read."""
+    announced = {"name": "content-length", "range_match": {"start": body_limit + 1, "end": _LARGEST}}
+    narrowed = {**match, "headers": [*match.get("headers", ()), announced]}
+    return direct(narrowed, 413, **too_large_body(body_limit))
+
+
+def _general(services: Sequence[Living]) -> list[Json]:
+    names = sorted(name for one in services for name in one.names)
+    return [
+        direct({"path": "/v1/models"}, 200, models=names),
+        _health(),
+        direct({"path": "/v2/health/live"}, 200, live=True),
+        direct({"path": "/v2/health/ready"}, 200, ready=True),
+        direct({"path": "/v2"}, 200, name="argosy", version="2", extensions=["binary_tensor_data"]),
+        _unknown_model(sorted(one.service.name for one in services)),
+        _unknown_model(sorted(one.service.name for one in services), "/v2/models/"),
+        _unknown_path(),
     ]
 
 
-def _matches(model: str) -> tuple[Json, ...]:
-    """``/v1/models/NAME`` with ``:...``, ``/...`` or nothing after it, and no name that begins alike."""
-    path = f"/v1/models/{model}"
-    return ({"prefix": f"{path}:"}, {"path_separated_prefix": path})
-
-
-def _action(cluster: str) -> Json:
-    return {
-        "cluster": cluster,
-        "timeout": duration(REQUEST_SECONDS),
-        "retry_policy": {
-            "retry_on": _RETRY_ON,
-            "num_retries": _RETRIES,
-            "retry_host_predicate": [
-                typed(
-                    "envoy.retry_host_predicates.previous_hosts",
-                    "retry.host.previous_hosts.v3.PreviousHostsPredicate",
-                )
-            ],
-            # A replica that has just died has the fewest requests, so least request keeps choosing it.
-            "host_selection_retry_max_attempts": 30,
-            "retry_back_off": {"base_interval": duration(0.01), "max_interval": duration(0.2)},
-        },
-    }
-
-
-def _too_large(body_limit: int) -> Json:
-    """Refused by what the request announces, before a byte of it is read."""
-    announced = {"name": "content-length", "range_match": {"start": body_limit + 1, "end": _LARGEST}}
-    return _direct({"prefix": "/", "headers": [announced]}, 413, **too_large_body(body_limit))
-
-
-def too_large_body(body_limit: int) -> Json:
-    return {
-        "error": f"the request body is larger than the {body_limit} bytes that are taken",
-        "code": "too_large",
-        "hint": "send fewer or smaller instances in a request",
-    }
-
-
-def _listing(names: list[str]) -> Json:
-    return _direct({"path": "/v1/models"}, 200, models=names)
-
-
 def _health() -> Json:
-    return _direct({"path": GATEWAY_HEALTH}, 200, live=True)
+    return direct({"path": GATEWAY_HEALTH}, 200, live=True)
 
 
-def _unknown_model(services: list[str]) -> Json:
-    return _direct(
-        {"prefix": "/v1/models/"},
+def _unknown_version(name: str, versions: Sequence[int]) -> Iterator[Json]:
+    known = ", ".join(str(version) for version in versions)
+    for match in any_version_matches(name):
+        yield direct(
+            match,
+            404,
+            error=f"model {name!r} has no such version: %PATH(NQ)%",
+            code="not_found",
+            hint=f"versions here: {known}",
+        )
+
+
+def _unknown_model(services: list[str], prefix: str = "/v1/models/") -> Json:
+    return direct(
+        {"prefix": prefix},
         404,
         error="nothing is served at %PATH(NQ)%",
         code="not_found",
@@ -166,27 +189,10 @@ def _unknown_model(services: list[str]) -> Json:
 
 
 def _unknown_path() -> Json:
-    return _direct(
+    return direct(
         {"prefix": "/"},
         404,
         error="nothing answers %REQ(:METHOD)% %PATH(NQ)%",
         code="not_found",
         hint="ask POST /v1/models/NAME:predict, or GET /v1/models for the names",
     )
-
-
-def _direct(match: Json, status: int, **body: Any) -> Json:
-    """Answered by the gateway itself, without waiting for the request's body."""
-    disabled = typed("", "filters.http.buffer.v3.BufferPerRoute", disabled=True)["typed_config"]
-    dynamic = any("%" in value for value in body.values() if isinstance(value, str))
-    answer: Json = {"status": status}
-    if dynamic:
-        answer["body_format"] = {"json_format": body}
-    else:
-        answer["body"] = {"inline_string": json.dumps(body)}
-    return {
-        "match": match,
-        "direct_response": answer,
-        "response_headers_to_add": [json_header("content-type", "application/json")],
-        "typed_per_filter_config": {"envoy.filters.http.buffer": disabled},
-    }
