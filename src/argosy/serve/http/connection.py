@@ -13,14 +13,7 @@ import httptools
 
 from argosy.errors import ArgosyError
 from argosy.serve.http import limits
-from argosy.serve.http.messages import (
-    CLOSE,
-    Answer,
-    Headers,
-    RequestTimeout,
-    failure,
-    head,
-)
+from argosy.serve.http.messages import CLOSE, Answer, Headers, RequestTimeout, failure, head
 from argosy.serve.http.request import Request
 
 if TYPE_CHECKING:
