@@ -45,6 +45,8 @@ class Echo:
                 return StreamedAnswer(200, server.JSON, self._pieces(request))
             case "/counted":
                 return StreamedAnswer(200, server.JSON, self._pieces(request), length=6)
+            case "/large":
+                return Answer(200, bytes(50_000_000))
             case "/slowly":
                 return await self._slowly(request)
             case "/describe":
@@ -124,7 +126,7 @@ async def world(window_seconds: float = 10.0) -> AsyncIterator[World]:
         yield World(handler, listening)
     finally:
         handler.gate.set()
-        await listening.close()
+        await listening.close(0)
 
 
 def post(path: bytes, body: bytes, *headers: bytes) -> bytes:

@@ -22,7 +22,7 @@ from argosy.serve.specs import INFERENCE_OVERDUE, ComparerSpec, ReplicaSpec, Rou
 # Longer than any request may take, so that a drained process is never killed with one in flight.
 GRACE_SECONDS = 70.0
 # What a process of each kind has imported before it is needed: most of what a start would take.
-MODEL_PRELOAD = ("argosy.serve.model_server.warm", "onnxruntime")
+MODEL_PRELOAD = ("argosy.serve.model_server.replica", "onnxruntime")
 ROUTER_PRELOAD = ("argosy.serve.router.router",)
 
 

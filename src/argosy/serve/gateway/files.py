@@ -85,7 +85,7 @@ class GatewayFiles:
     def write(self, topology: Topology) -> None:
         """Make before break: replicas, then clusters, then the routes to them, then what is gone goes.
 
-        May wait for Envoy, some milliseconds, where routes need clusters that are new or leave others.
+        Where routes change it waits, some milliseconds, until Envoy works by them.
         """
         paths = self.paths
         endpoints: dict[str, Json] = {}
@@ -96,17 +96,17 @@ class GatewayFiles:
         wanted = {one["name"]: one for one in clusters(topology, str(self._endpoints), paths.activator)}
         before = self._present_clusters()
         self._write_clusters(before | wanted, wait=bool(wanted.keys() - before.keys()))
-        self._write_routes(topology, wait=bool(before.keys() - wanted.keys()))
+        self._write_routes(topology)
         self._write_clusters(wanted, wait=False)
         self._remove_stale(set(endpoints))
 
-    def _write_routes(self, topology: Topology, *, wait: bool) -> None:
+    def _write_routes(self, topology: Topology) -> None:
         facts = routing_facts(topology)
         if facts == self._routed:
             return
         self._write(Path(self.paths.internal_routes), internal_file(topology))
         routes = versioned(public_file(topology, BODY_LIMIT))
-        if self._write(Path(self.paths.public_routes), routes) and wait:
+        if self._write(Path(self.paths.public_routes), routes):
             await_version(self.paths.admin_socket, PUBLIC_ROUTES, routes["version_info"])
         self._routed = facts
 
