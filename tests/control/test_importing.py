@@ -102,7 +102,7 @@ def test_what_lies_beside_a_file_counts_too(world: World, tmp_path: Path) -> Non
     first = world.take(look_at(file))
     assert first.name == "digits"
     assert (world.take(look_at(file)), world.tasks.count) == (first, 1)
-    (tmp_path / "digits.labels.txt").write_text("zero\none\n")
+    (tmp_path / "digits.labels.txt").write_text("\n".join(f"class {number}" for number in range(10)))
     world.take(look_at(file))
     assert world.tasks.count == 2
 
