@@ -47,20 +47,18 @@ class Acknowledge(msgspec.Struct, frozen=True, tag="acknowledge"):
 
 
 class Warm(msgspec.Struct, frozen=True, tag="warm"):
+    """``kept``, where it is given: these and no others stay warm, with idle processes, though nothing uses
+    them. A launcher of an earlier version reads over it."""
+
     preload: tuple[str, ...]
-
-
-class KeepWarm(msgspec.Struct, frozen=True, tag="keep_warm"):
-    """These and no others stay warm, with idle processes, though nothing uses them."""
-
-    preloads: tuple[tuple[str, ...], ...]
+    kept: tuple[tuple[str, ...], ...] | None = None
 
 
 class ShutDown(msgspec.Struct, frozen=True, tag="shut_down"):
     pass
 
 
-Order = Launch | Stop | Acknowledge | Warm | KeepWarm | ShutDown
+Order = Launch | Stop | Acknowledge | Warm | ShutDown
 
 
 # From the launcher to the control plane, beside the events of the protocol.

@@ -152,10 +152,10 @@ class Launcher:
                     attempt.stop(cause, message)
             case frames.Acknowledge(name, token):
                 self.outbox.acknowledge((name, token))
-            case frames.Warm(preload):
+            case frames.Warm(preload, kept):
                 self.pool.warm(TemplateKey(normal_preload(preload)))
-            case frames.KeepWarm(preloads):
-                self.pool.keep({TemplateKey(normal_preload(preload)) for preload in preloads})
+                if kept is not None:
+                    self.pool.keep({TemplateKey(normal_preload(one)) for one in kept})
             case frames.ShutDown():
                 self._shut_down()
 

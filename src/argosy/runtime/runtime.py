@@ -91,7 +91,7 @@ class Runtime:
         launcher."""
         if preloads != self._kept_warm:
             self._kept_warm = preloads
-            self._send(frames.KeepWarm(tuple(sorted(preloads))))
+            self._send(frames.Warm((), tuple(sorted(preloads))))
 
     async def detach(self) -> None:
         """Leave; the launcher and its attempts go on."""
@@ -196,7 +196,7 @@ class Runtime:
                 self._lose(self._held - living - set(inventory.ended))
                 self._held |= living
                 if self._kept_warm is not None:
-                    kept = frames.KeepWarm(tuple(sorted(self._kept_warm)))
+                    kept = frames.Warm((), tuple(sorted(self._kept_warm)))
                     self._outgoing.append(frames.frame(kept))
                 self._flush()
                 return inventory
