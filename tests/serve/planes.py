@@ -12,7 +12,7 @@ from argosy.home import Home
 from argosy.metadata.store import MetadataStore
 from argosy.runtime.runtime import Runtime
 from argosy.serve.deployment import ServiceChange
-from argosy.serve.manager import ServiceManager
+from argosy.serve.manager.manager import ServiceManager
 
 from .harness import until
 

@@ -19,7 +19,7 @@ from argosy.runtime.protocol import AttemptId
 from argosy.serve.deployment import Deployment, ModelReference, ServiceChange
 from argosy.serve.http.client import Client, Response
 from argosy.serve.lifecycle.state import Settings
-from argosy.serve.manager import ServiceManager
+from argosy.serve.manager.manager import ServiceManager
 
 from .harness import Load, until
 from .models import make_model

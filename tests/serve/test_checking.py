@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from argosy.runtime.protocol import AttemptId
-from argosy.serve.checking import Checker
 from argosy.serve.lifecycle.events import ReplicaListening
 from argosy.serve.lifecycle.state import ServeState
+from argosy.serve.manager.checking import Checker
 
 from .harness import asynchronous, until
 from .test_activator import echo

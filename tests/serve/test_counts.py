@@ -21,7 +21,7 @@ from argosy.serve.lifecycle.events import (
 )
 from argosy.serve.lifecycle.state import ReplicaPhase
 from argosy.serve.lifecycle.topology import topology
-from argosy.serve.views import service_view
+from argosy.serve.manager.views import service_view
 
 from .world import SETTINGS, World, deployment
 

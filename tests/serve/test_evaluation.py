@@ -21,8 +21,8 @@ from PIL import Image
 from argosy.data.manifest import Column
 from argosy.data.writer import DatasetWriter
 from argosy.errors import ArgosyError, InvalidInput, NotFound, RunFailed
-from argosy.serve.evaluation import EvaluationSpec, evaluate
-from argosy.serve.verdicts import Evaluation, judge, judge_recorded
+from argosy.serve.promotion.evaluation import EvaluationSpec, evaluate
+from argosy.serve.promotion.verdicts import Evaluation, judge, judge_recorded
 
 from .harness import asynchronous, until
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from argosy.runtime.protocol import AttemptId, Cause, Ended, Outcome, Reported, RuntimeEvent, Sampled, Started
-from argosy.serve.hearing import heard
 from argosy.serve.lifecycle.events import (
     Compared,
     ProcessEnded,
@@ -14,6 +13,7 @@ from argosy.serve.lifecycle.events import (
     ServeEvent,
 )
 from argosy.serve.lifecycle.state import Comparison
+from argosy.serve.manager.hearing import heard
 
 WHO = AttemptId("service-fashion.r1.cnn.0")
 

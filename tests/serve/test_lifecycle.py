@@ -26,7 +26,7 @@ from argosy.serve.lifecycle.state import (
     next_due,
 )
 from argosy.serve.lifecycle.topology import topology
-from argosy.serve.views import service_view as view
+from argosy.serve.manager.views import service_view as view
 
 from .world import SETTINGS, World, deployment, public
 

@@ -26,7 +26,7 @@ from argosy.serve.lifecycle.events import (
 from argosy.serve.lifecycle.state import Comparison, Service, upgraded
 from argosy.serve.lifecycle.topology import topology
 from argosy.serve.lifecycle.traffic import HeaderTarget, Traffic, all_to, with_canary
-from argosy.serve.views import service_view
+from argosy.serve.manager.views import service_view
 
 from .world import SETTINGS, World, deployment, public, restarted
 

@@ -15,7 +15,6 @@ from .harness import asynchronous, until
 from .models import expected, pixels, predict_body
 from .stage import stage
 
-pytest.importorskip("argosy.serve.router.comparer")
 pytestmark = pytest.mark.slow
 
 STILL = Scaling(target=10_000.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from argosy.serve.steady import SteadyClock
+from argosy.serve.manager.steady import SteadyClock
 
 
 @dataclass

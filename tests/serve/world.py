@@ -34,7 +34,7 @@ from argosy.serve.lifecycle.state import (
     all_replicas,
 )
 from argosy.serve.lifecycle.topology import probes, topology
-from argosy.serve.summary import summarize
+from argosy.serve.manager.summary import summarize
 
 Kind = TypeVar("Kind", bound=ServeCommand)
 

@@ -53,7 +53,7 @@ from argosy.serve.access.audit import AuditReader
 from argosy.serve.access.keeper import TokenKeeper
 from argosy.serve.deployment import Deployment, ServiceChange
 from argosy.serve.gateway.files import GatewayFiles
-from argosy.serve.manager import ServiceManager
+from argosy.serve.manager.manager import ServiceManager
 
 _LOG = logging.getLogger(__name__)
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"

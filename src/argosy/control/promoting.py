@@ -22,7 +22,7 @@ from argosy.home import Home
 from argosy.metadata.store import MetadataStore
 from argosy.serve.gateway.files import GatewayFiles
 from argosy.serve.lifecycle.topology import authority
-from argosy.serve.verdicts import Evaluation, Verdict, judge, judge_recorded
+from argosy.serve.promotion.verdicts import Evaluation, Verdict, judge, judge_recorded
 
 _SECONDS = 600.0
 
@@ -87,7 +87,9 @@ class Promotion:
             "result": str(result),
         }
         try:
-            await self._tasks.run("comparison", "argosy.serve.evaluation", "main", payload, _SECONDS)
+            await self._tasks.run(
+                "comparison", "argosy.serve.promotion.evaluation", "main", payload, _SECONDS
+            )
             return msgspec.json.decode(result.read_bytes(), type=Evaluation)
         finally:
             with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Share
 
 
 class ServiceControl(Protocol):
-    """Who keeps services (argosy.serve.manager.ServiceManager). Raises ArgosyError for what is wrong.
+    """Who keeps services (argosy.serve.manager.manager.ServiceManager). Raises ArgosyError for what is wrong.
 
     Requests move when every revision they are to come to can answer: then ``views`` has one release more.
     """

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from argosy.data.reader import SplitReader, open_dataset
 from argosy.errors import InvalidInput, RunFailed
 from argosy.serve.http.client import Client, RequestFailed
-from argosy.serve.verdicts import Evaluation
+from argosy.serve.promotion.verdicts import Evaluation
 
 SPLIT = "validation"
 _ROWS = 64

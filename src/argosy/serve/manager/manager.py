@@ -13,16 +13,11 @@ from argosy.crash_points import pass_crash_point
 from argosy.errors import ArgosyError, NotFound, Unavailable
 from argosy.home import Home
 from argosy.runtime.protocol import AttemptId, Cause, RuntimeEvent, Sampled
-from argosy.serve.activating import Activation
-from argosy.serve.announcing import Announcer
 from argosy.serve.autoscaling.autoscaler import Autoscaler, Statistics
-from argosy.serve.carrying_out import Commander
-from argosy.serve.checking import Checker
 from argosy.serve.deployment import Deployment, ServiceChange, checked
 from argosy.serve.gateway.files import GatewayFiles
 from argosy.serve.gateway.statistics import cluster_statistics
 from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Share, Topology
-from argosy.serve.hearing import heard
 from argosy.serve.lifecycle.core import decide
 from argosy.serve.lifecycle.events import (
     Adopted,
@@ -50,11 +45,16 @@ from argosy.serve.lifecycle.state import (
 )
 from argosy.serve.lifecycle.topology import Probe, probes, topology
 from argosy.serve.lifecycle.traffic import HeaderTarget
-from argosy.serve.probing import Prober
-from argosy.serve.processes import ModelPath, Processes
-from argosy.serve.steady import SteadyClock
-from argosy.serve.stored import ServiceRecords, ServiceStore
-from argosy.serve.views import service_view
+from argosy.serve.manager.activating import Activation
+from argosy.serve.manager.announcing import Announcer
+from argosy.serve.manager.carrying_out import Commander
+from argosy.serve.manager.checking import Checker
+from argosy.serve.manager.hearing import heard
+from argosy.serve.manager.probing import Prober
+from argosy.serve.manager.processes import ModelPath, Processes
+from argosy.serve.manager.steady import SteadyClock
+from argosy.serve.manager.stored import ServiceRecords, ServiceStore
+from argosy.serve.manager.views import service_view
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from argosy.serve.lifecycle.events import (
     ServeEvent,
 )
 from argosy.serve.lifecycle.state import Comparison
-from argosy.serve.processes import ending
+from argosy.serve.manager.processes import ending
 
 log = logging.getLogger(__name__)
 

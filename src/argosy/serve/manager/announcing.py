@@ -8,8 +8,8 @@ from dataclasses import replace
 from argosy.serve.deployment import ServiceChange
 from argosy.serve.lifecycle.events import AnswerAsker, ServeCommand
 from argosy.serve.lifecycle.state import ServeState, Service, Settings
-from argosy.serve.summary import Summary, summarize
-from argosy.serve.views import predict_url
+from argosy.serve.manager.summary import Summary, summarize
+from argosy.serve.manager.views import predict_url
 
 
 class Announcer:

@@ -10,7 +10,7 @@ from argosy.serve.activator.supplies import owner, supplies
 from argosy.serve.http.server import Listening, listen
 from argosy.serve.lifecycle.events import ReplicasDemanded
 from argosy.serve.lifecycle.state import ALIVE, ServeState, Settings
-from argosy.serve.processes import MODEL_PRELOAD, ROUTER_PRELOAD
+from argosy.serve.manager.processes import MODEL_PRELOAD, ROUTER_PRELOAD
 
 
 class Activation:

@@ -19,8 +19,8 @@ from argosy.serve.lifecycle.events import (
     StopProcess,
 )
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT, ServeState
-from argosy.serve.processes import ModelPath, Processes, kill, replica_spec
-from argosy.serve.steady import SteadyClock
+from argosy.serve.manager.processes import ModelPath, Processes, kill, replica_spec
+from argosy.serve.manager.steady import SteadyClock
 
 
 class Commander:

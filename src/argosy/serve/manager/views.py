@@ -26,7 +26,7 @@ from argosy.serve.lifecycle.state import (
 )
 from argosy.serve.lifecycle.topology import member_model
 from argosy.serve.lifecycle.traffic import Release
-from argosy.serve.summary import summarize, trouble, waiting
+from argosy.serve.manager.summary import summarize, trouble, waiting
 
 # (service, revision, member) -> why it has as many replicas as it has.
 ScalingReason = Callable[[str, int, str], str]

@@ -1,0 +1,1 @@
+"""Whether a revision may take over: both are asked on one validation split."""
