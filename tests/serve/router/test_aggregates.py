@@ -10,12 +10,11 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from argosy.errors import InvalidInput
-from argosy.flow import node_rules
+from argosy.flow.service_rules import AGGREGATES
 from argosy.serve.http.client import Response
 from argosy.serve.http.failures import MemberFailed
 from argosy.serve.router.aggregate import MERGES, majority_vote, mean, weighted_mean
 from argosy.serve.router.tensors import Form, alike, read_v1, read_v2, write_v1
-from argosy.serve.specs import AGGREGATES
 
 Values = NDArray[np.float64]
 
@@ -32,7 +31,6 @@ def ones(members: Values) -> Values:
 
 def test_the_names_a_deployment_may_use_are_those_there_are() -> None:
     assert set(AGGREGATES) == {*MERGES, "function"}
-    assert node_rules.AGGREGATES == AGGREGATES
 
 
 def test_the_mean_is_taken_instance_by_instance_and_class_by_class() -> None:

@@ -51,5 +51,5 @@ def _votes(members: Values) -> Values:
     return np.asarray(chosen.sum(axis=0), np.float64)
 
 
-# With "function", which is a user's, these are :data:`argosy.serve.specs.AGGREGATES`.
+# With "function", which is a user's, these are :data:`argosy.flow.service_rules.AGGREGATES`.
 MERGES: Mapping[str, Merge] = {"mean": mean, "weighted_mean": weighted_mean, "majority_vote": majority_vote}
