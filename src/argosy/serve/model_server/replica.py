@@ -29,7 +29,7 @@ from argosy.serve.model_server.predict import Deferred, parse_predict
 from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.speed import Speed, measure
 from argosy.serve.model_server.tracing import trace_of
-from argosy.serve.model_server.watchdog import Watchdog, block_alarms
+from argosy.serve.model_server.watchdog import Watchdog
 from argosy.serve.models.loading import load
 from argosy.serve.models.model import DEFAULT_SIGNATURE, LoadedModel
 from argosy.serve.specs import INFERENCE_OVERDUE, ReplicaSpec
@@ -216,7 +216,6 @@ def main(payload: dict[str, Any]) -> None:
 def serve_model(load_model: Callable[[], LoadedModel], spec: ReplicaSpec) -> None:
     """Load, warm up, serve until SIGTERM, drain."""
     # First of all: threads inherit it, also those of the library that runs the model.
-    block_alarms()
     model = load_model()
     model.warm_up()
     speed = measure(model, spec.batching.max_batch_size)
