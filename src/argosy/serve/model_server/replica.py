@@ -112,7 +112,9 @@ class Replica:
                 return method_not_allowed(request, "GET")
             body = self.metrics.exposition(self.batcher.queued)
             return Answer(200, body, ((b"content-type", CONTENT_TYPE),))
-        if request.path == "/openapi.json" and request.method == "GET":
+        if request.path == "/openapi.json":
+            if request.method != "GET":
+                return method_not_allowed(request, "GET")
             return Answer(200, orjson.dumps(document(self._served)))
         return describe(self._served, request)
 
