@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -56,7 +58,9 @@ def play(operation: Any, mode: GenerationMode, base_url: str) -> Counter[int]:
         response = case.call_and_validate(base_url=base_url, checks=CHECKS, timeout=20)
         statuses[response.status_code] += 1
 
-    ask()
+    # Of a request that is a path and nothing else, none is wrong.
+    with suppress(Unsatisfiable if mode is GenerationMode.NEGATIVE else ()):
+        ask()
     return statuses
 
 
@@ -73,12 +77,6 @@ def as_whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: as_whole(one) for key, one in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def modes_of(operation: Any) -> list[GenerationMode]:
-    """Nothing is wrong with a request that says nothing."""
-    says_something = operation.body or list(operation.iter_parameters())
-    return list(GenerationMode) if says_something else [GenerationMode.POSITIVE]
 
 
 async def operations_of(served: Replica) -> list[Any]:
@@ -99,7 +97,7 @@ async def test_every_answer_of_a_replica_is_as_described_and_none_is_a_failure(
         assert len(operations) == 20
         url = f"http://127.0.0.1:{served.port}"
         for operation in operations:
-            for mode in modes_of(operation):
+            for mode in GenerationMode:
                 statuses = await asyncio.to_thread(play, operation, mode, url)
                 is_answered = 200 in statuses
                 assert is_answered or mode is GenerationMode.NEGATIVE, (operation.label, statuses)
