@@ -45,6 +45,8 @@ class Echo:
                 return StreamedAnswer(200, server.JSON, self._pieces(request))
             case "/counted":
                 return StreamedAnswer(200, server.JSON, self._pieces(request), length=6)
+            case "/large":
+                return Answer(200, bytes(50_000_000))
             case "/slowly":
                 return await self._slowly(request)
             case "/describe":

@@ -178,6 +178,34 @@ async def test_errors_are_json_and_the_connection_goes_on(path: str, status: int
         client.close()
 
 
+@pytest.mark.parametrize("path", [b"/stream?1000", b"/large"])
+@asynchronous
+async def test_a_caller_that_does_not_read_its_answer_is_dropped(path: bytes) -> None:
+    async with world(window_seconds=0.2) as served:
+        reader, writer = await served.connect()
+        writer.write(b"GET %s HTTP/1.1\r\n\r\nGET %s HTTP/1.1\r\n\r\n" % (path, path))
+        await reader.readuntil(b"\r\n\r\n")
+        await until(lambda: not served.listening.shell.connections, "the server to close the connection")
+        assert await idle(served)
+        writer.close()
+
+
+@asynchronous
+async def test_a_caller_that_reads_slowly_but_surely_is_not_dropped() -> None:
+    async with world(window_seconds=0.2) as served:
+        reader, writer = await served.connect()
+        writer.write(b"GET /stream?300 HTTP/1.1\r\nconnection: close\r\n\r\n")
+        began = asyncio.get_running_loop().time()
+        size = 0
+        while chunk := await reader.read(1 << 20):
+            size += len(chunk)
+            # At the pace of a slow network: several windows for the whole answer.
+            await asyncio.sleep(0.04)
+        assert size > 300 * 100_000
+        assert asyncio.get_running_loop().time() - began > 0.6
+        writer.close()
+
+
 class Wire:
     """A transport that keeps what is written."""
 

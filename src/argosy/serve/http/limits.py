@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import fcntl
+import sys
+import termios
+
 import httptools
 
 from argosy.errors import ArgosyError, InvalidInput, TooLarge, Unavailable
@@ -29,6 +35,15 @@ def origin_form(target: bytes) -> bytes:
         return target
     path = url.path or b"/"
     return path if url.query is None else path + b"?" + url.query
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """How many bytes wait here and in the kernel for the other side to take them."""
+    count = transport.get_write_buffer_size()
+    with contextlib.suppress(OSError):
+        waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        count += int.from_bytes(waiting, sys.byteorder)
+    return count
 
 
 def malformed(error: Exception) -> ArgosyError:

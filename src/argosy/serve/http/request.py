@@ -138,6 +138,15 @@ class Request:
         self._buffered = 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    def takes_continue(self) -> bool:
+        """Whether the caller waits to be told to go on; true once."""
+        expects = (b"expect", b"100-continue")
+        for header in self.headers if self.version == "1.1" else ():
+            if (header[0], header[1].lower()) == expects:
+                self.headers.remove(header)
+                return True
+        return False
+
     def feed(self, chunk: bytes) -> bool:
         """Whether there is room for more."""
         self._chunks.append(chunk)

@@ -81,6 +81,10 @@ class Shell:
     def in_flight(self) -> int:
         return self._in_flight
 
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
     def connection(self) -> Connection:
         """The factory of protocols."""
         return Connection(self)
@@ -172,7 +176,6 @@ class Shell:
         if connection in self._watched:
             return
         connection.window_began = 0.0
-        connection.window_bytes = 0
         self._watched[connection] = None
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self._sweep_seconds, self._look_for_the_slow)
@@ -184,11 +187,10 @@ class Shell:
             if not connection.waits_for_caller:
                 del self._watched[connection]
             elif not connection.window_began:
-                connection.window_began = now
-                connection.window_bytes = 0
+                connection.begin_window(now)
             elif now - connection.window_began >= self._window_seconds:
-                is_slow = connection.window_bytes < WINDOW_BYTES
-                connection.window_began, connection.window_bytes = now, 0
+                is_slow = connection.moved_bytes() < WINDOW_BYTES
+                connection.begin_window(now)
                 if is_slow:
                     connection.time_out()
         if self._watched:
