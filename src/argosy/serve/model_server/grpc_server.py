@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from argosy.errors import ArgosyError, InvalidInput, NotFound
-from argosy.serve.http.failures import error_status
+from argosy.serve.http.failures import error_status, shortened
 from argosy.serve.model_server.batcher import Batcher
 from argosy.serve.model_server.describing import check_version, metadata_v2, server_metadata
 from argosy.serve.model_server.grpc_messages import CONTENTS, SERVICE, message_types
@@ -28,6 +28,8 @@ from argosy.serve.models.model import DEFAULT_SIGNATURE
 
 # Seconds that requests under way may still take once the server is stopped.
 STOP_SECONDS = 30.0
+# Trailers hold 8 KiB, and a character may take 12 bytes: beyond, callers would see an error of gRPC's own.
+DETAIL_CHARACTERS = 600
 _CODES = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
@@ -138,7 +140,7 @@ class GrpcServer:
                 yield kind(infer_response=await self._infer(request, context))
             except ArgosyError as error:
                 failed = self._types["ModelInferResponse"](model_name=request.model_name, id=request.id)
-                yield kind(error_message=str(error), infer_response=failed)
+                yield kind(error_message=shortened(str(error), DETAIL_CHARACTERS), infer_response=failed)
 
     async def _infer(self, request: Any, context: Any) -> Any:
         start = time.monotonic()
@@ -251,6 +253,6 @@ async def _abort(context: Any, error: Exception) -> Any:
 
     if isinstance(error, ArgosyError):
         code = getattr(grpc.StatusCode, _CODES.get(error_status(error), "INTERNAL"))
-        await context.abort(code, str(error))
+        await context.abort(code, shortened(str(error), DETAIL_CHARACTERS))
     traceback.print_exception(error, file=sys.stderr)
     await context.abort(grpc.StatusCode.INTERNAL, "the server failed unexpectedly; see the replica's log")
