@@ -126,7 +126,7 @@ async def world(window_seconds: float = 10.0) -> AsyncIterator[World]:
         yield World(handler, listening)
     finally:
         handler.gate.set()
-        await listening.close()
+        await listening.close(0)
 
 
 def post(path: bytes, body: bytes, *headers: bytes) -> bytes:

@@ -37,7 +37,7 @@ from .harness import until
 sys.path.extend({str(Path(__file__).parents[__name__.count(".")])} - set(sys.path))
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["onnxruntime", "argosy.serve.model_server.warm"])
+_CONTEXT.set_forkserver_preload(["onnxruntime", "argosy.serve.model_server.replica"])
 
 
 class Runner:

@@ -267,6 +267,6 @@ def test_no_bytes_in_no_pieces_leave_anything_behind(pieces: list[bytes], cuts: 
             await asyncio.sleep(0)
         assert wire.written == b"" or wire.written.startswith(b"HTTP/1.1 ")
         assert (shell.in_flight, shell.arriving, shell.held_bytes) == (0, 0, 0)
-        await shell.close()
+        await shell.close(0)
 
     asyncio.run(play())

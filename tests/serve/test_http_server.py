@@ -234,3 +234,20 @@ async def test_a_server_that_drains_says_goodbye_and_waits_for_what_is_in_flight
         await draining
         writer.close()
         client.close()
+
+
+@asynchronous
+async def test_a_server_that_closes_lets_answers_out_that_are_about_to_come_and_cuts_off_the_rest() -> None:
+    for opens in (True, False):
+        handler = Echo()
+        listening = await server.listen(handler, 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.port)
+        writer.write(post(b"/wait", b""))
+        await until(lambda handler=handler: handler.waiting, "the request to begin")  # type: ignore[misc]
+        if opens:
+            handler.gate.set()
+        await listening.close(5 if opens else 0)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200 ") if opens else answer == b""
+        assert handler.cancelled == (0 if opens else 1)
+        writer.close()

@@ -60,7 +60,7 @@ def replica_spec(
         call=call,
         directory=str(home.work / replica.attempt),
         log=str(home.logs / "services" / service / f"{name}.{{rank}}.log"),
-        preload=() if replica.member == ROUTER else ("onnxruntime", "argosy.serve.model_server.warm"),
+        preload=() if replica.member == ROUTER else ("argosy.serve.model_server.replica", "onnxruntime"),
         grace_seconds=GRACE_SECONDS,
         labels={"kind": "service", "service": service, "revision": str(revision.number)},
     )

@@ -48,6 +48,7 @@ __all__ = [
 
 BACKLOG = 2048
 OPEN_FILES = 16_384
+CLOSE_SECONDS = 1.0
 
 # A path is a unix socket, a number a loopback port (0: one of the kernel's choice).
 Address = str | int | socket.socket
@@ -71,11 +72,11 @@ class Listening:
         """Answers what is in flight and what still comes, saying goodbye, until nobody asks any more."""
         await self.shell.drain()
 
-    async def close(self) -> None:
-        """Stops at once: new connections are refused, requests without an answer are cut off."""
+    async def close(self, grace_seconds: float = CLOSE_SECONDS) -> None:
+        """New connections are refused, requests that have no answer in this time are cut off."""
         path = self._listener.getsockname() if self._listener.family == socket.AF_UNIX else None
         self._server.close()
-        await self.shell.close()
+        await self.shell.close(grace_seconds)
         self._listener.close()
         if path:
             with contextlib.suppress(OSError):

@@ -216,10 +216,13 @@ class Shell:
             self._idle.clear()
             await self._idle.wait()
 
-    async def close(self) -> None:
-        """Ends every connection once what was written is out, and every request that has no answer."""
+    async def close(self, grace_seconds: float) -> None:
+        """Ends every connection once what was written is out, and requests that have no answer by then."""
+        self.draining = True
         if self._sweep is not None:
             self._sweep.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -1,4 +1,7 @@
-"""The Open Inference Protocol over gRPC, in the loop of the HTTP server and over the same batches."""
+"""The Open Inference Protocol over gRPC, in the loop of the HTTP server and over the same batches.
+
+Imported only by model servers, and before they are forked: gRPC starts no thread before its first server.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+import grpc
 
 from argosy.errors import ArgosyError, InvalidInput, NotFound
 from argosy.serve.http.failures import error_status, shortened
@@ -25,6 +30,9 @@ from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.tensors import Tensor, datatype_of, to_bytes
 from argosy.serve.model_server.tracing import trace_of
 from argosy.serve.models.model import DEFAULT_SIGNATURE
+
+# Made when this is imported, which a warm process does in advance.
+_TYPES = message_types()
 
 # Seconds that requests under way may still take once the server is stopped.
 STOP_SECONDS = 30.0
@@ -56,20 +64,17 @@ class GrpcServer:
         self._metrics = metrics
         self._ready = ready
         self._most_requests = most_requests
-        self._types = message_types()
         self._server: Any = None
 
     async def start(self) -> int:
         """The loopback port."""
-        import grpc
-
         most = self._served.limits.body_bytes
         options = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1)]
         # Beyond this many gRPC itself refuses, before it has read a request.
         self._server = grpc.aio.server(
             options=[*options, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=self._most_requests
         )
-        self._server.add_generic_rpc_handlers((self._handlers(grpc),))
+        self._server.add_generic_rpc_handlers((self._handlers(),))
         port: int = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
         return port
@@ -79,17 +84,17 @@ class GrpcServer:
         if self._server is not None:
             await self._server.stop(STOP_SECONDS)
 
-    def _handlers(self, grpc: Any) -> Any:
+    def _handlers(self) -> Any:
         def unary(answer: Any, name: str) -> Any:
             return grpc.unary_unary_rpc_method_handler(
                 answer,
-                request_deserializer=self._types[f"{name}Request"].FromString,
+                request_deserializer=_TYPES[f"{name}Request"].FromString,
                 response_serializer=_serialized,
             )
 
         stream = grpc.stream_stream_rpc_method_handler(
             self._stream_infer,
-            request_deserializer=self._types["ModelInferRequest"].FromString,
+            request_deserializer=_TYPES["ModelInferRequest"].FromString,
             response_serializer=_serialized,
         )
         methods = {
@@ -104,27 +109,27 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def _server_live(self, request: Any, context: Any) -> Any:
-        return self._types["ServerLiveResponse"](live=True)
+        return _TYPES["ServerLiveResponse"](live=True)
 
     async def _server_ready(self, request: Any, context: Any) -> Any:
-        return self._types["ServerReadyResponse"](ready=self._ready())
+        return _TYPES["ServerReadyResponse"](ready=self._ready())
 
     async def _model_ready(self, request: Any, context: Any) -> Any:
         try:
             self._check_model(request.name, request.version)
         except NotFound:
-            return self._types["ModelReadyResponse"](ready=False)
-        return self._types["ModelReadyResponse"](ready=self._ready())
+            return _TYPES["ModelReadyResponse"](ready=False)
+        return _TYPES["ModelReadyResponse"](ready=self._ready())
 
     async def _server_metadata(self, request: Any, context: Any) -> Any:
-        return self._types["ServerMetadataResponse"](**server_metadata())
+        return _TYPES["ServerMetadataResponse"](**server_metadata())
 
     async def _model_metadata(self, request: Any, context: Any) -> Any:
         try:
             self._check_model(request.name, request.version)
         except NotFound as error:
             await _abort(context, error)
-        return self._types["ModelMetadataResponse"](**metadata_v2(self._served, request.name))
+        return _TYPES["ModelMetadataResponse"](**metadata_v2(self._served, request.name))
 
     async def _model_infer(self, request: Any, context: Any) -> Any:
         try:
@@ -134,12 +139,12 @@ class GrpcServer:
 
     async def _stream_infer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """One answer for each request, in order; an error is an answer and the stream goes on."""
-        kind = self._types["ModelStreamInferResponse"]
+        kind = _TYPES["ModelStreamInferResponse"]
         async for request in requests:
             try:
                 yield kind(infer_response=await self._infer(request, context))
             except ArgosyError as error:
-                failed = self._types["ModelInferResponse"](model_name=request.model_name, id=request.id)
+                failed = _TYPES["ModelInferResponse"](model_name=request.model_name, id=request.id)
                 yield kind(error_message=shortened(str(error), DETAIL_CHARACTERS), infer_response=failed)
 
     async def _infer(self, request: Any, context: Any) -> Any:
@@ -174,7 +179,7 @@ class GrpcServer:
     def _write(self, response: InferResponse) -> Any:
         """Values as they came: raw bytes, or a list by their datatype."""
         request = response.request
-        answer = self._types["ModelInferResponse"](
+        answer = _TYPES["ModelInferResponse"](
             model_name=request.model, model_version=str(response.version), id=request.id
         )
         arrays = [array for _, array, _ in response.outputs]
@@ -249,8 +254,6 @@ def _serialized(message: Any) -> bytes:
 
 
 async def _abort(context: Any, error: Exception) -> Any:
-    import grpc
-
     if isinstance(error, ArgosyError):
         code = getattr(grpc.StatusCode, _CODES.get(error_status(error), "INTERNAL"))
         await context.abort(code, shortened(str(error), DETAIL_CHARACTERS))
