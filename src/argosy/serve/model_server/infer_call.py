@@ -167,9 +167,10 @@ def array_of(given: GivenTensor) -> Tensor:
 
 def classified(array: Tensor, classes: int, labels: Sequence[str]) -> Tensor:
     """BYTES [rows, n]: ``value:index:label`` of the best ``classes`` of each row, best first."""
-    if array.ndim == 0 or array.dtype.kind not in "fiub":
+    if array.ndim == 0 or not array.shape[-1] or array.dtype.kind not in "fiub":
         raise InvalidInput(f"an output of shape {list(array.shape)} can not be classified")
-    rows = array.reshape(-1, array.shape[-1])
+    # Neither booleans nor numbers without a sign have a negative.
+    rows = array.reshape(-1, array.shape[-1]).astype(np.float64)
     best = np.argsort(-rows, axis=1, kind="stable")[:, :classes]
     texts = [
         [_class(row[index], index, labels) for index in order] for row, order in zip(rows, best, strict=True)

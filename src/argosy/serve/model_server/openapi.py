@@ -6,8 +6,8 @@ from typing import Any
 
 from argosy.serve.model_server.describing import server_metadata
 from argosy.serve.model_server.openapi_documents import document_schemas
-from argosy.serve.model_server.openapi_infer import infer_request, infer_response
-from argosy.serve.model_server.openapi_predict import predict_request, predict_response
+from argosy.serve.model_server.openapi_infer import infer_examples, infer_request, infer_response
+from argosy.serve.model_server.openapi_predict import predict_examples, predict_request, predict_response
 from argosy.serve.model_server.served import Served
 
 JSON = "application/json"
@@ -36,7 +36,7 @@ def document(served: Served) -> dict[str, Any]:
             "version": server_metadata()["version"],
             "description": "KServe V1, TensorFlow Serving's REST forms and the Open Inference Protocol V2.",
         },
-        "paths": {**_server_paths(), **_v1_paths(), **_v2_paths()},
+        "paths": {**_server_paths(), **_v1_paths(served), **_v2_paths(served)},
         "components": {
             "parameters": _parameters(served),
             "responses": {name: _error(status, text) for status, (name, text) in _ERRORS.items()},
@@ -67,7 +67,7 @@ def _server_paths() -> dict[str, Any]:
     }
 
 
-def _v1_paths() -> dict[str, Any]:
+def _v1_paths(served: Served) -> dict[str, Any]:
     model, version = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
     paths: dict[str, Any] = {"/v1/models": {"get": _get("The names of the models", "models", "Models")}}
     for path, suffix in ((model, ""), (version, "_of_version")):
@@ -75,11 +75,11 @@ def _v1_paths() -> dict[str, Any]:
         paths[f"{path}/metadata"] = _at(
             path, "get", _get("Inputs, outputs and labels", f"metadata{suffix}", "MetadataV1")
         )
-        paths[f"{path}:predict"] = _at(path, "post", _predict(f"predict{suffix}"))
+        paths[f"{path}:predict"] = _at(path, "post", _predict(f"predict{suffix}", predict_examples(served)))
     return paths
 
 
-def _v2_paths() -> dict[str, Any]:
+def _v2_paths(served: Served) -> dict[str, Any]:
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     paths: dict[str, Any] = {"/v2": {"get": _get("The server", "server", "Server")}}
     for path, suffix in ((model, ""), (version, "_of_version")):
@@ -87,7 +87,7 @@ def _v2_paths() -> dict[str, Any]:
         paths[f"{path}/ready"] = _at(
             path, "get", _get("Whether the model answers", f"model_ready{suffix}", "ModelReady")
         )
-        paths[f"{path}/infer"] = _at(path, "post", _infer(f"infer{suffix}"))
+        paths[f"{path}/infer"] = _at(path, "post", _infer(f"infer{suffix}", infer_examples(served)))
     return paths
 
 
@@ -105,17 +105,17 @@ def _get(summary: str, identifier: str, schema: str) -> dict[str, Any]:
     }
 
 
-def _predict(identifier: str) -> dict[str, Any]:
+def _predict(identifier: str, examples: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": "Predictions for rows ('instances') or columns ('inputs')",
         "operationId": identifier,
         "parameters": [{"$ref": "#/components/parameters/Labels"}],
-        "requestBody": _body("PredictRequest"),
+        "requestBody": _body("PredictRequest", examples),
         "responses": {"200": _said("Predictions", "PredictResponse"), **_error_responses(_INFERENCE)},
     }
 
 
-def _infer(identifier: str) -> dict[str, Any]:
+def _infer(identifier: str, examples: dict[str, Any]) -> dict[str, Any]:
     answer = _said("The outputs asked for", "InferResponse")
     answer["content"][BINARY] = {"schema": {"type": "string", "format": "binary"}}
     answer["headers"] = {
@@ -124,7 +124,7 @@ def _infer(identifier: str) -> dict[str, Any]:
             "schema": {"type": "integer", "minimum": 2},
         }
     }
-    body = _body("InferRequest")
+    body = _body("InferRequest", examples)
     body["content"][BINARY] = {"schema": {"type": "string", "format": "binary"}}
     return {
         "summary": "Inference on named tensors, in JSON or binary",
@@ -135,8 +135,9 @@ def _infer(identifier: str) -> dict[str, Any]:
     }
 
 
-def _body(schema: str) -> dict[str, Any]:
-    return {"required": True, "content": {JSON: {"schema": _schema(schema)}}}
+def _body(schema: str, examples: dict[str, Any]) -> dict[str, Any]:
+    content = {"schema": _schema(schema), "examples": examples} if examples else {"schema": _schema(schema)}
+    return {"required": True, "content": {JSON: content}}
 
 
 def _said(description: str, schema: str) -> dict[str, Any]:

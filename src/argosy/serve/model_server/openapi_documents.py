@@ -57,6 +57,10 @@ def any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
+def or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
 def _version_status() -> dict[str, Any]:
     status = object_of({"error_code": TEXT, "error_message": TEXT})
     return object_of({"version": TEXT, "state": TEXT, "status": status})

@@ -13,8 +13,19 @@ from argosy.serve.model_server.openapi_documents import (
     array_of,
     object_of,
     open_object,
+    or_null,
 )
-from argosy.serve.model_server.openapi_values import BASE64, PIXEL, answered_leaf, leaf, pixel_shapes
+from argosy.serve.model_server.openapi_values import (
+    BASE64,
+    EXAMPLE_IMAGE,
+    PIXEL,
+    answered_leaf,
+    is_small,
+    leaf,
+    one_row,
+    pixel_shapes,
+    zeros,
+)
 from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.tensors import DTYPES
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature, TensorSpec
@@ -28,6 +39,22 @@ _NUMBER_OF_BYTES = object_of({"binary_data_size": _SIZE})
 
 def infer_request(served: Served) -> dict[str, Any]:
     return any_of([_request(served, name, one) for name, one in served.model.signatures.items()])
+
+
+def infer_examples(served: Served) -> dict[str, Any]:
+    """A request that is answered, by the name of its signature."""
+    examples: dict[str, Any] = {}
+    for name, signature in served.model.signatures.items():
+        value: dict[str, Any] = {} if name == DEFAULT_SIGNATURE else {"parameters": {"signature_name": name}}
+        if served.takes_images(name):
+            image = {"shape": [1], "datatype": "BYTES", "data": [{"b64": EXAMPLE_IMAGE}]}
+            value["inputs"] = [{"name": signature.inputs[0].name, **image}]
+        elif is_small(signature):
+            value["inputs"] = [_zero_tensor(spec) for spec in signature.inputs]
+        else:
+            continue
+        examples[name] = {"value": value}
+    return examples
 
 
 def infer_response(served: Served) -> dict[str, Any]:
@@ -45,13 +72,19 @@ def infer_response(served: Served) -> dict[str, Any]:
     )
 
 
+def _zero_tensor(spec: TensorSpec) -> dict[str, Any]:
+    sizes = one_row(spec)
+    data = zeros(spec.datatype, [math.prod(sizes)])
+    return {"name": spec.name, "shape": sizes, "datatype": spec.datatype, "data": data}
+
+
 def _request(served: Served, name: str, signature: Signature) -> dict[str, Any]:
     signature_name = {"signature_name": {"const": name, "type": "string"}}
     binary = {"binary_data_output": BOOLEAN}
     required = {"inputs": any_of(_inputs(served, name, signature))}
     optional = {"id": TEXT, "outputs": _wanted(signature)}
     if name == DEFAULT_SIGNATURE:
-        parameters = open_object({}, {**binary, **signature_name})
+        parameters = or_null(open_object({}, {**binary, **signature_name}))
         return open_object(required, {**optional, "parameters": parameters})
     return open_object({**required, "parameters": open_object(signature_name, binary)}, optional)
 
@@ -94,7 +127,8 @@ def _any_values(name: str, datatypes: list[str], ranks: list[int]) -> dict[str, 
     shape = any_of([array_of(_SIZE, rank, rank) for rank in ranks])
     data = {"type": "array"}
     return open_object(
-        {**_head(name, datatypes), "shape": shape}, {"data": data, "parameters": _NUMBER_OF_BYTES}
+        {**_head(name, datatypes), "shape": shape},
+        {"data": data, "parameters": or_null(open_object({}, {"binary_data_size": _SIZE}))},
     )
 
 
@@ -108,7 +142,9 @@ def _head(name: str, datatypes: list[str]) -> dict[str, Any]:
 def _wanted(signature: Signature) -> dict[str, Any]:
     names = {"type": "string", "enum": [spec.name for spec in signature.outputs]}
     parameters = open_object({}, {"binary_data": BOOLEAN, "classification": _SIZE})
-    return array_of(open_object({"name": names}, {"parameters": parameters}), 0, len(signature.outputs))
+    return array_of(
+        open_object({"name": names}, {"parameters": or_null(parameters)}), 0, len(signature.outputs)
+    )
 
 
 def _output(spec: TensorSpec) -> dict[str, Any]:

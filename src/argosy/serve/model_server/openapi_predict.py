@@ -11,14 +11,19 @@ from argosy.serve.model_server.openapi_documents import (
     array_of,
     object_of,
     open_object,
+    or_null,
 )
 from argosy.serve.model_server.openapi_values import (
+    EXAMPLE_IMAGE,
     PIXEL,
     answered,
     encoded_image,
+    is_small,
     leaf,
     nested,
+    one_row,
     pixel_shapes,
+    zeros,
 )
 from argosy.serve.model_server.served import Served
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature, TensorSpec
@@ -35,6 +40,21 @@ def predict_request(served: Served) -> dict[str, Any]:
         forms += [_form(name, "instances", one) for one in rows]
         forms += [_form(name, "inputs", one) for one in columns]
     return any_of(forms)
+
+
+def predict_examples(served: Served) -> dict[str, Any]:
+    """A request that is answered, by the name of its signature."""
+    examples: dict[str, Any] = {}
+    for name, signature in served.model.signatures.items():
+        value: dict[str, Any] = {} if name == DEFAULT_SIGNATURE else {"signature_name": name}
+        if served.takes_images(name):
+            value["instances"] = [{"b64": EXAMPLE_IMAGE}]
+        elif is_small(signature):
+            value["inputs"] = {spec.name: zeros(spec.datatype, one_row(spec)) for spec in signature.inputs}
+        else:
+            continue
+        examples[name] = {"value": value}
+    return examples
 
 
 def predict_response(served: Served) -> dict[str, Any]:
@@ -55,7 +75,7 @@ def predict_response(served: Served) -> dict[str, Any]:
 
 def _form(signature: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
     name = {"signature_name": {"const": signature, "type": "string"}}
-    optional = {"parameters": open_object({}, {"labels": BOOLEAN})}
+    optional = {"parameters": or_null(open_object({}, {"labels": BOOLEAN}))}
     other = "inputs" if place == "instances" else "instances"
     if signature == DEFAULT_SIGNATURE:
         schema = open_object({place: values}, {**optional, **name})

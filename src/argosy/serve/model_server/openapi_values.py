@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 from argosy.data.preprocessing import ImagePreprocessing
 from argosy.serve.model_server.openapi_documents import TEXT, any_of, array_of, open_object
 from argosy.serve.model_server.tensors import DTYPES
+from argosy.serve.models.model import Signature, TensorSpec
 
 # One white pixel.
 EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTjVWQAAAABJRU5ErkJggg=="
+EXAMPLE_VALUES = 1000
 PIXEL: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 255}
 BASE64: dict[str, Any] = {
     "type": "string",
@@ -74,3 +77,20 @@ def encoded_image() -> dict[str, Any]:
 def pixel_shapes(preprocessing: ImagePreprocessing) -> list[tuple[int, ...]]:
     shape = preprocessing.shape
     return [shape, shape[:2]] if shape[2] == 1 else [shape]
+
+
+def zeros(datatype: str, sizes: Sequence[int]) -> Any:
+    """Lists in lists of this shape that hold nothing."""
+    if sizes:
+        return [zeros(datatype, sizes[1:]) for _ in range(sizes[0])]
+    return {"BYTES": "", "BOOL": False}.get(datatype, 0)
+
+
+def one_row(spec: TensorSpec) -> list[int]:
+    """The shape with the least sizes that it allows."""
+    return [size if size >= 0 else 1 for size in spec.shape]
+
+
+def is_small(signature: Signature) -> bool:
+    """Whether a row of the inputs is short enough to be shown."""
+    return sum(math.prod(one_row(spec)) for spec in signature.inputs) <= EXAMPLE_VALUES
