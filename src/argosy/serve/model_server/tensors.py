@@ -238,8 +238,11 @@ def _texts(value: Any, place: str) -> Tensor:
 
 
 def _bytes_at(value: Any, place: str, position: int, shape: Sequence[int]) -> bytes:
-    indices = np.unravel_index(position, shape) if shape else ()
-    return bytes_of(value, place + _indices(tuple(int(index) for index in indices)))
+    try:
+        return bytes_of(value, place)
+    except InvalidInput:
+        indices = np.unravel_index(position, shape) if shape else ()
+        return bytes_of(value, place + _indices(tuple(int(index) for index in indices)))
 
 
 def bytes_of(value: Any, place: str) -> bytes:
