@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from argosy import __version__
 from argosy.api.codec import decode_request, encode, error_view
@@ -161,7 +162,15 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         view = error_view(InvalidRequest(f"{request.method} {request.url.path}: {error.detail}"))
     answer = _answer(view, error.status_code)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["allow"] = _allowed(request)
     return answer
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of this path: the framework names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
