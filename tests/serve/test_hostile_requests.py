@@ -250,3 +250,30 @@ async def test_grpc_refuses_every_hostile_message_as_an_invalid_argument(tmp_pat
         good.inputs.add(name="x", datatype="FP32", shape=[1, 2])
         assert await call(good, timeout=20)
         assert "Traceback" not in served.log.read_text()
+
+
+@pytest.mark.slow
+@asynchronous
+async def test_a_large_grpc_message_is_answered_whole_or_refused_with_what_is_wrong(tmp_path: Path) -> None:
+    rows = 300_000
+    options = [("grpc.max_receive_message_length", -1)]
+    async with (
+        replica(tmp_path, tmp_path, module=MODULE) as served,
+        grpc.aio.insecure_channel(f"127.0.0.1:{served.grpc_port}", options=options) as channel,
+    ):
+        types = message_types()
+        call = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=lambda one: one.SerializeToString(),
+            response_deserializer=types["ModelInferResponse"].FromString,
+        )
+        message = types["ModelInferRequest"](model_name="digits")
+        tensor = message.inputs.add(name="x", datatype="FP32", shape=[rows, 2])
+        tensor.contents.fp32_contents.extend([0.0, 20.0] * rows)
+        answer = (await call(message, timeout=30)).outputs[0]
+        assert (list(answer.shape), list(answer.contents.fp32_contents)) == ([rows, 2], [0.0, 1.0] * rows)
+        tensor.shape[0] += 1
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call(message, timeout=30)
+        assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert f"expected {2 * rows + 2} for shape" in str(failed.value.details())

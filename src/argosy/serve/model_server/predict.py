@@ -24,6 +24,8 @@ from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.tensors import Tensor, batch_of, check_shape, from_json, json_type, to_json
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature, Tensors, TensorSpec
 
+# A larger request is not parsed in the loop's thread.
+PARSED_AT_ONCE_BYTES = 1024 * 1024
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _IMAGES = 'send {"instances": [{"b64": "<base64 of an image file>"}]}'
 _TENSORS = 'send {"instances": [<one input of the model>, ...]}'
