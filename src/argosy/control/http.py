@@ -155,6 +155,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        error.headers = {"allow": _allowed(request)}
     if error.status_code == 404:
         missing = NotFound(f"there is no {request.url.path} here", hint="/openapi.json lists every path")
         view = error_view(missing)
@@ -162,15 +164,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         view = error_view(InvalidRequest(f"{request.method} {request.url.path}: {error.detail}"))
     answer = _answer(view, error.status_code)
     answer.headers.update(error.headers or {})
-    if error.status_code == 405:
-        answer.headers["allow"] = _allowed(request)
     return answer
-
-
-def _allowed(request: Request) -> str:
-    """The methods of all routes of this path: the framework names those of the first."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
@@ -180,3 +174,9 @@ async def _on_fault(request: Request, error: Exception) -> Response:
         hint="its log, logs/control.log in the home, holds the traceback",
     )
     return _answer(error_view(fault), 500)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of this path: the framework names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
