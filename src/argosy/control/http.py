@@ -146,6 +146,12 @@ async def _on_argosy_error(request: Request, error: Exception) -> Response:
     return _answer(error_view(error), error.http_status)
 
 
+def _allowed(request: Request) -> str:
+    """The methods of all routes of this path: the framework names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+
+
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
@@ -174,9 +180,3 @@ async def _on_fault(request: Request, error: Exception) -> Response:
         hint="its log, logs/control.log in the home, holds the traceback",
     )
     return _answer(error_view(fault), 500)
-
-
-def _allowed(request: Request) -> str:
-    """The methods of all routes of this path: the framework names those of the first."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
