@@ -76,6 +76,7 @@ async def test_what_a_replica_does_not_have_is_answered_with_what_it_has(tmp_pat
             ("POST", "/openapi.json", 405, "use GET"),
             ("DELETE", "/healthz", 405, "use GET"),
             ("TRACE", "/v2/health/ready", 405, "use GET"),
+            ("POST", f"{NAME}:predict?labels=", 400, "'' in the query, expected true or false"),
             ("POST", f"{NAME}:predict?labels=maybe", 400, "'maybe' in the query, expected true or false"),
             ("GET", "/v2/models/digits/infer", 405, "use POST"),
             ("POST", "/v2/models/other/infer", 404, "'other' does not exist"),

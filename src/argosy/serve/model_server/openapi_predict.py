@@ -74,7 +74,9 @@ def predict_response(served: Served) -> dict[str, Any]:
 
 
 def _form(signature: str, place: str, values: dict[str, Any]) -> dict[str, Any]:
-    name = {"signature_name": {"const": signature, "type": "string"}}
+    # Nothing stands for the default, as TensorFlow Serving's clients send it.
+    names = [signature, ""] if signature == DEFAULT_SIGNATURE else [signature]
+    name = {"signature_name": {"type": "string", "enum": names}}
     optional = {"parameters": or_null(open_object({}, {"labels": BOOLEAN}))}
     other = "inputs" if place == "instances" else "instances"
     if signature == DEFAULT_SIGNATURE:
@@ -90,7 +92,9 @@ def _images(served: Served, name: str) -> list[dict[str, Any]]:
     assert served.model.preprocessing is not None
     most = served.most_rows(DEFAULT_SIGNATURE)
     kinds = [encoded_image()]
-    kinds += [nested(PIXEL, shape) for shape in pixel_shapes(served.model.preprocessing)]
+    kinds += [
+        nested({**PIXEL, "type": "number"}, shape) for shape in pixel_shapes(served.model.preprocessing)
+    ]
     plain = [array_of(kind, 1, most) for kind in kinds]
     return [*plain, *(array_of(object_of({name: kind}), 1, most) for kind in kinds)]
 

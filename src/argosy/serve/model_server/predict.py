@@ -191,7 +191,7 @@ def _wants_labels(document: dict[str, Any], query: bytes) -> bool:
         return True
     if not query:
         return False
-    words = parse_qs(query.decode("latin-1")).get("labels", ["false"])
+    words = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("labels", ["false"])
     flag = _FLAGS.get(words[-1].lower())
     if flag is None:
         raise InvalidInput(f"'labels' is {reprlib.repr(words[-1])} in the query, expected true or false")
