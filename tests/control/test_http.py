@@ -200,6 +200,15 @@ def test_every_error_has_the_same_form(method: str, target: str, status: int, co
     assert answer.document["code"] == code
 
 
+@pytest.mark.parametrize(
+    ("target", "methods"), [("/v1/runs", {"GET", "POST"}), ("/v1/runs/r-1/cancel", {"POST"})]
+)
+def test_a_method_that_is_not_allowed_is_answered_with_all_that_are(target: str, methods: set[str]) -> None:
+    answer = one("PATCH", target)
+    assert answer.status == 405
+    assert set(answer.headers["allow"].split(", ")) == methods
+
+
 def test_a_fault_of_argosy_tells_the_caller_nothing_of_its_inside() -> None:
     async def scenario() -> None:
         answer = Answer()

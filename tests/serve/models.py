@@ -14,18 +14,19 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 CLASSES = 10
+SIDE = 28
 
 
-def weights(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def weights(seed: int, side: int = SIDE) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     random = np.random.default_rng(seed)
-    matrix = random.normal(scale=0.1, size=(784, CLASSES))
+    matrix = random.normal(scale=0.1, size=(side * side, CLASSES))
     return matrix.astype(np.float32), random.normal(size=CLASSES).astype(np.float32)
 
 
-def make_model(directory: Path, seed: int = 0) -> Path:
-    """A linear classifier over 28 x 28 images, different for every seed."""
+def make_model(directory: Path, seed: int = 0, side: int = SIDE) -> Path:
+    """A linear classifier over square images, different for every seed."""
     directory.mkdir(parents=True, exist_ok=True)
-    matrix, bias = weights(seed)
+    matrix, bias = weights(seed, side)
     graph = helper.make_graph(
         [
             helper.make_node("Flatten", ["images"], ["flat"], axis=1),
@@ -33,7 +34,7 @@ def make_model(directory: Path, seed: int = 0) -> Path:
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         ],
         "linear",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 28, 28, 1])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", side, side, 1])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", CLASSES])],
         [numpy_helper.from_array(matrix, "matrix"), numpy_helper.from_array(bias, "bias")],
     )
@@ -41,8 +42,8 @@ def make_model(directory: Path, seed: int = 0) -> Path:
     (directory / "model.onnx").write_bytes(model.SerializeToString())
     preprocessing = {
         "kind": "image",
-        "height": 28,
-        "width": 28,
+        "height": side,
+        "width": side,
         "channels": 1,
         "scale": 1 / 255,
         "offset": 0.0,

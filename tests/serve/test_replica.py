@@ -73,10 +73,15 @@ async def test_what_a_replica_does_not_have_is_answered_with_what_it_has(tmp_pat
             ("POST", f"{NAME}/versions/2:predict", 404, "versions here: 1"),
             ("GET", f"{NAME}/versions/1:predict", 405, "use POST"),
             ("POST", "/metrics", 405, "use GET"),
+            ("POST", "/openapi.json", 405, "use GET"),
+            ("DELETE", "/healthz", 405, "use GET"),
+            ("TRACE", "/v2/health/ready", 405, "use GET"),
+            ("POST", f"{NAME}:predict?labels=", 400, "'' in the query, expected true or false"),
+            ("POST", f"{NAME}:predict?labels=maybe", 400, "'maybe' in the query, expected true or false"),
             ("GET", "/v2/models/digits/infer", 405, "use POST"),
             ("POST", "/v2/models/other/infer", 404, "'other' does not exist"),
         ]:
-            response = await served.ask(method, path, b"{}" if method == "POST" else b"")
+            response = await served.ask(method, path, b'{"instances": [1]}' if method == "POST" else b"")
             assert (response.status, words in response.body.decode()) == (status, True), response.body
             assert {"error", "code"} <= json.loads(response.body).keys()
 

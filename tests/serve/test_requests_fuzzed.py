@@ -17,7 +17,7 @@ from argosy.errors import ArgosyError, InvalidInput
 from argosy.serve.model_server.grpc_messages import message_types
 from argosy.serve.model_server.grpc_server import read_request
 from argosy.serve.model_server.images import weight_of
-from argosy.serve.model_server.infer_call import InferCall
+from argosy.serve.model_server.infer_call import InferCall, classified
 from argosy.serve.model_server.inference import Call
 from argosy.serve.model_server.open_inference import parse_infer
 from argosy.serve.model_server.predict import parse_predict
@@ -152,3 +152,17 @@ def test_pixels_that_are_not_sent_weigh_too() -> None:
     small, large = b64(encode(np.zeros((8, 8), np.uint8))), b64(encode(np.zeros((4000, 4000), np.uint8)))
     assert weight_of([small, {"image_bytes": small}, 3, None, {"b64": 1}]) < 100
     assert weight_of([large]) == 4000 * 4000 / 16
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f2", "f8"])
+def test_values_of_every_datatype_are_classified_the_largest_first(dtype: str) -> None:
+    rows = np.array([[0, 1, 0], [1, 0, 0]], dtype)
+    best = [[one.split(b":")[1] for one in row] for row in classified(rows, 2, ()).tolist()]
+    assert best == [[b"1", b"0"], [b"0", b"1"]]
+    assert classified(rows, 1, ("a", "b", "c")).tolist() == [[b"1.000000:1:b"], [b"1.000000:0:a"]]
+
+
+@pytest.mark.parametrize("array", [np.zeros(()), np.zeros((2, 0)), np.array(["a"], object)])
+def test_what_has_no_classes_is_refused(array: Any) -> None:
+    with pytest.raises(InvalidInput, match="can not be classified"):
+        classified(array, 1, ())

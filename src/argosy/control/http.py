@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from argosy import __version__
 from argosy.api.codec import encode, error_view
@@ -99,6 +100,12 @@ async def _on_argosy_error(request: Request, error: Exception) -> Response:
     return answer(error_view(error), error.http_status)
 
 
+def _allowed(request: Request) -> str:
+    """The methods of all routes of this path: the framework names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+
+
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
@@ -108,6 +115,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        error.headers = {"allow": _allowed(request)}
     if error.status_code == 404:
         missing = NotFound(f"there is no {request.url.path} here", hint="/openapi.json lists every path")
         view = error_view(missing)

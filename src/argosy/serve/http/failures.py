@@ -8,6 +8,8 @@ import orjson
 
 from argosy.errors import ArgosyError, InvalidInput, Unavailable
 
+MESSAGE_CHARACTERS = 2000
+
 
 class InvalidInstance(InvalidInput):
     """One of the request's instances is not what the model takes; the message names its position."""
@@ -51,9 +53,17 @@ class MemberFailed(ArgosyError):
         self.status = 503 if unavailable else 502
 
 
+def shortened(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """What is said to a caller of its own words: a name may be as long as a request."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
 def error_body(error: ArgosyError) -> bytes:
     """``{"error", "code", "hint"?}``: KServe and TensorFlow Serving clients read ``error``."""
-    body: dict[str, Any] = {"error": error.message, "code": error.code}
+    body: dict[str, Any] = {"error": shortened(error.message), "code": error.code}
     if error.hint:
         body["hint"] = error.hint
     return orjson.dumps(body)

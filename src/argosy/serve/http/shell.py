@@ -20,6 +20,7 @@ from argosy.serve.http.messages import (
     StreamedAnswer,
     failure,
     head,
+    method_not_allowed,
     unexpected,
 )
 from argosy.serve.http.request import ClientGone, Request
@@ -122,7 +123,8 @@ class Shell:
         path = request.path
         self._in_flight += 1
         if path in LIVE_PATHS or path in READY_PATHS:
-            connection.finish(request, self._health(path))
+            health = self._health(path) if request.method == "GET" else method_not_allowed(request, "GET")
+            connection.finish(request, health)
             return
         self._requests += 1
         if self._quick is not None and self._quick.quick_limit(request) is not None:

@@ -14,7 +14,8 @@ from typing import Any
 import grpc
 
 from argosy.errors import ArgosyError, InvalidInput, NotFound
-from argosy.serve.http.failures import error_status
+from argosy.flow.service_options import Batching
+from argosy.serve.http.failures import error_status, shortened
 from argosy.serve.model_server.batcher import Batcher
 from argosy.serve.model_server.describing import check_version, metadata_v2, server_metadata
 from argosy.serve.model_server.grpc_messages import CONTENTS, SERVICE, message_types
@@ -25,7 +26,9 @@ from argosy.serve.model_server.infer_call import (
     InferResponse,
     WantedOutput,
 )
+from argosy.serve.model_server.inference import Call
 from argosy.serve.model_server.metrics import Metrics
+from argosy.serve.model_server.predict import PARSED_AT_ONCE_BYTES, Deferred
 from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.tensors import Tensor, datatype_of, to_bytes
 from argosy.serve.model_server.tracing import trace_of
@@ -36,6 +39,8 @@ _TYPES = message_types()
 
 # Seconds that requests under way may still take once the server is stopped.
 STOP_SECONDS = 30.0
+# Trailers hold 8 KiB, and a character may take 12 bytes: beyond, callers would see an error of gRPC's own.
+DETAIL_CHARACTERS = 600
 _CODES = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
@@ -47,7 +52,7 @@ _CODES = {
 
 
 class GrpcServer:
-    """``ready`` says whether new requests are welcome; at most ``most_requests`` are under way."""
+    """``ready`` says whether new requests are welcome."""
 
     def __init__(
         self,
@@ -55,13 +60,14 @@ class GrpcServer:
         batcher: Batcher[Any, Any],
         metrics: Metrics,
         ready: Callable[[], bool],
-        most_requests: int,
+        batching: Batching,
     ) -> None:
         self._served = served
         self._batcher = batcher
         self._metrics = metrics
         self._ready = ready
-        self._most_requests = most_requests
+        self._batch_rows = batching.max_batch_size
+        self._most_requests = batching.queue_requests + 2 * batching.max_batch_size
         self._server: Any = None
 
     async def start(self) -> int:
@@ -143,7 +149,7 @@ class GrpcServer:
                 yield kind(infer_response=await self._infer(request, context))
             except ArgosyError as error:
                 failed = _TYPES["ModelInferResponse"](model_name=request.model_name, id=request.id)
-                yield kind(error_message=str(error), infer_response=failed)
+                yield kind(error_message=shortened(str(error), DETAIL_CHARACTERS), infer_response=failed)
 
     async def _infer(self, request: Any, context: Any) -> Any:
         start = time.monotonic()
@@ -152,7 +158,8 @@ class GrpcServer:
         try:
             self._check_model(request.model_name, request.model_version)
             size = request.ByteSize()
-            call = InferCall(self._served, read_request(request), size, self._write)
+            self._batcher.check_room(size)
+            call = self._call(request, size)
             _mark(call, context)
             answer = await self._batcher.ask(call, call.rows, size, call.key)
             status = 200
@@ -166,6 +173,12 @@ class GrpcServer:
         finally:
             self._metrics.in_flight -= 1
             self._metrics.answered(status, time.monotonic() - start)
+
+    def _call(self, request: Any, size: int) -> Call:
+        def parse() -> InferCall:
+            return InferCall(self._served, read_request(request), size, self._write)
+
+        return parse() if size <= PARSED_AT_ONCE_BYTES else Deferred(parse, self._batch_rows, size)
 
     def _check_model(self, name: str, version: str) -> None:
         served = self._served
@@ -237,7 +250,7 @@ def _values(array: Tensor) -> list[Any]:
     return [one.encode() if isinstance(one, str) else one for one in values]
 
 
-def _mark(call: InferCall, context: Any) -> None:
+def _mark(call: Call, context: Any) -> None:
     """What the headers say: the trace, and whether this was tried elsewhere already."""
     headers = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
     parent, state = headers.get("traceparent"), headers.get("tracestate")
@@ -254,6 +267,6 @@ def _serialized(message: Any) -> bytes:
 async def _abort(context: Any, error: Exception) -> Any:
     if isinstance(error, ArgosyError):
         code = getattr(grpc.StatusCode, _CODES.get(error_status(error), "INTERNAL"))
-        await context.abort(code, str(error))
+        await context.abort(code, shortened(str(error), DETAIL_CHARACTERS))
     traceback.print_exception(error, file=sys.stderr)
     await context.abort(grpc.StatusCode.INTERNAL, "the server failed unexpectedly; see the replica's log")

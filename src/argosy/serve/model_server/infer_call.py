@@ -23,6 +23,7 @@ from argosy.serve.model_server.tensors import (
     Tensor,
     batch_of,
     check_shape,
+    check_sizes,
     from_bytes,
     from_json,
     shaped,
@@ -158,8 +159,7 @@ def array_of(given: GivenTensor) -> Tensor:
     if given.datatype not in DTYPES:
         known = ", ".join(DTYPES)
         raise InvalidInput(f"{place} has the datatype {given.datatype!r}", hint=f"datatypes: {known}")
-    if any(size < 0 for size in given.shape):
-        raise InvalidInput(f"{place} has shape {list(given.shape)}, expected sizes of at least 0")
+    check_sizes(given.shape, place)
     if isinstance(given.data, bytes):
         return from_bytes(given.data, given.datatype, given.shape, place)
     return shaped(from_json(given.data, given.datatype, place), given.shape, place)
@@ -167,9 +167,10 @@ def array_of(given: GivenTensor) -> Tensor:
 
 def classified(array: Tensor, classes: int, labels: Sequence[str]) -> Tensor:
     """BYTES [rows, n]: ``value:index:label`` of the best ``classes`` of each row, best first."""
-    if array.ndim == 0 or array.dtype.kind not in "fiub":
+    if array.ndim == 0 or not array.shape[-1] or array.dtype.kind not in "fiub":
         raise InvalidInput(f"an output of shape {list(array.shape)} can not be classified")
-    rows = array.reshape(-1, array.shape[-1])
+    # Neither booleans nor numbers without a sign have a negative.
+    rows = array.reshape(-1, array.shape[-1]).astype(np.float64)
     best = np.argsort(-rows, axis=1, kind="stable")[:, :classes]
     texts = [
         [_class(row[index], index, labels) for index in order] for row, order in zip(rows, best, strict=True)
@@ -214,6 +215,9 @@ def _check_outputs(wanted: Sequence[WantedOutput], specs: Sequence[TensorSpec]) 
         if one.name not in names:
             known = ", ".join(repr(name) for name in names)
             raise InvalidInput(f"the model has no output {one.name!r}", hint=f"outputs of the model: {known}")
+    if len({one.name for one in wanted}) < len(wanted):
+        # However large the answer is, a small request would multiply it.
+        raise InvalidInput("an output is asked for twice", hint="name every output once")
 
 
 def _place(name: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from argosy.data.preprocessing import ImageLimits, ImagePreprocessing
 from argosy.errors import InvalidInput, TooLarge
-from argosy.serve.model_server.tensors import json_type
+from argosy.serve.model_server.tensors import json_type, numbers
 
 Images = NDArray[np.float32]
 
@@ -147,10 +147,7 @@ def check_pixels(array: NDArray[Any], place: str) -> None:
 
 
 def _array(instances: Sequence[Any]) -> NDArray[Any] | None:
-    try:
-        array = np.array(instances)
-    except (ValueError, OverflowError, TypeError):
-        return None
+    array = numbers(instances)
     return array if array.dtype.kind in "iuf" else None
 
 

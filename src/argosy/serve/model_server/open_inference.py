@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import orjson
@@ -63,10 +64,10 @@ def write_answer(response: InferResponse) -> Answer:
 def _header_length(value: bytes | None, size: int) -> int:
     if value is None:
         return size
-    if not value.isdigit() or int(value) > size:
-        raise InvalidInput(
-            f"Inference-Header-Content-Length is {value.decode('latin-1')!r}, expected a number up to {size}"
-        )
+    # Python refuses to read, and to write, numbers of thousands of digits.
+    if not value.isdigit() or len(value) > 20 or int(value) > size:
+        shown = reprlib.repr(value.decode("latin-1"))
+        raise InvalidInput(f"Inference-Header-Content-Length is {shown}, expected a number up to {size}")
     return int(value)
 
 
@@ -115,8 +116,9 @@ def _inputs(document: dict[str, Any], binary: bytes) -> tuple[GivenTensor, ...]:
             inputs.append(GivenTensor(name, datatype, shape, _data(one["data"], place)))
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(binary) - at:
+            shown = reprlib.repr(size)
             raise InvalidInput(
-                f"{place}.parameters.binary_data_size is {size!r}, {len(binary) - at} bytes are left",
+                f"{place}.parameters.binary_data_size is {shown}, {len(binary) - at} bytes are left",
                 hint="Inference-Header-Content-Length says where the JSON ends",
             )
         inputs.append(GivenTensor(name, datatype, shape, binary[at : at + size]))
@@ -146,7 +148,9 @@ def _shape(one: dict[str, Any], place: str) -> tuple[int, ...]:
         isinstance(size, int) and not isinstance(size, bool) for size in shape
     )
     if not isinstance(shape, list) or not good:
-        raise InvalidInput(f"{place}.shape is {shape!r}, expected a list of whole numbers", hint=_EXAMPLE)
+        raise InvalidInput(
+            f"{place}.shape is {reprlib.repr(shape)}, expected a list of whole numbers", hint=_EXAMPLE
+        )
     return tuple(shape)
 
 
@@ -156,5 +160,5 @@ def _output(one: dict[str, Any], place: str, all_binary: bool) -> WantedOutput:
     binary = documents.flag(parameters, "binary_data", where) if "binary_data" in parameters else all_binary
     classes = parameters.get("classification", 0)
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
-        raise InvalidInput(f"{where}.classification is {classes!r}, expected a number of classes")
+        raise InvalidInput(f"{where}.classification is {reprlib.repr(classes)}, expected a number of classes")
     return WantedOutput(_text(one, "name", place), binary, classes)

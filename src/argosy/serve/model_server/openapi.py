@@ -1,109 +1,182 @@
-"""The OpenAPI document of a model server, with the names it answers to: GET /openapi.json."""
+"""The HTTP interface of a model server as an OpenAPI 3.1 document, made of what its model takes and gives."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from argosy.serve.model_server.describing import server_metadata
+from argosy.serve.model_server.openapi_documents import document_schemas
+from argosy.serve.model_server.openapi_infer import infer_examples, infer_request, infer_response
+from argosy.serve.model_server.openapi_predict import predict_examples, predict_request, predict_response
 from argosy.serve.model_server.served import Served
 
-_TEXT = {"type": "string"}
-_VALUES: dict[str, Any] = {"type": "array", "minItems": 1, "items": {}}
-_PARAMETERS = {"type": "object"}
+JSON = "application/json"
+BINARY = "application/octet-stream"
+_ERRORS = {
+    400: ("BadRequest", "The request is at fault; the error names the place"),
+    404: ("NotFound", "There is no such model, version or path; the hint says what there is"),
+    408: ("TooSlow", "The request did not arrive in time"),
+    413: ("TooLarge", "The request is over a limit"),
+    429: ("Overloaded", "The queue is full"),
+    431: ("HeadTooLarge", "The head of the request is over a limit"),
+    500: ("Failed", "The model failed, or answered NaN or infinity, which JSON can not say"),
+    503: ("Unavailable", "Not now: send the request again"),
+    504: ("Overdue", "The model did not answer in time; its process is being replaced"),
+}
+_EVERYWHERE = (400, 404, 408, 413, 431, 500, 503)
+_INFERENCE = tuple(_ERRORS)
 
 
 def document(served: Served) -> dict[str, Any]:
-    """Inference in both protocols, health, and what the server says of itself."""
+    """Every path of a replica of this model, for each of its names and its version."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Argosy model server", "version": str(server_metadata()["version"])},
-        "paths": {**_server_paths(), **_model_paths(served)},
-        "components": {"schemas": _schemas(served)},
+        "info": {
+            "title": f"Argosy model server: {served.names[0]}",
+            "version": server_metadata()["version"],
+            "description": "KServe V1, TensorFlow Serving's REST forms and the Open Inference Protocol V2.",
+        },
+        "paths": {**_server_paths(), **_v1_paths(served), **_v2_paths(served)},
+        "components": {
+            "parameters": _parameters(served),
+            "responses": {name: _error(status, text) for status, (name, text) in _ERRORS.items()},
+            "schemas": {
+                **document_schemas(),
+                "PredictRequest": predict_request(served),
+                "PredictResponse": predict_response(served),
+                "InferRequest": infer_request(served),
+                "InferResponse": infer_response(served),
+            },
+        },
     }
 
 
 def _server_paths() -> dict[str, Any]:
-    paths = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2", "/v1/models")
-    return {path: {"get": _operation({})} for path in paths} | {
-        "/metrics": {
-            "get": {"responses": {"200": {"description": "counters", "content": {"text/plain": {}}}}}
-        }
+    live = _get("Whether the process lives", "live", "Live")
+    ready = _get("Whether requests are welcome", "ready", "Ready")
+    ready["responses"]["503"] = _said("The process is stopping", "NotReady")
+    metrics = _get("Metrics in Prometheus' text format", "metrics", "")
+    metrics["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "/healthz": {"get": live},
+        "/readyz": {"get": ready},
+        "/v2/health/live": {"get": {**live, "operationId": "live_v2"}},
+        "/v2/health/ready": {"get": {**ready, "operationId": "ready_v2"}},
+        "/metrics": {"get": metrics},
+        "/openapi.json": {"get": _get("This document", "openapi", "")},
     }
 
 
-def _model_paths(served: Served) -> dict[str, Any]:
-    model: dict[str, Any] = {"name": "model", "in": "path", "required": True}
-    model["schema"] = {"enum": list(served.names)}
-    version: dict[str, Any] = {"name": "version", "in": "path", "required": True}
-    version["schema"] = {"enum": [str(served.version)]}
-    labels = {"name": "labels", "in": "query", "schema": {"type": "boolean"}}
-    paths: dict[str, Any] = {}
-    for suffix, parameters in (("", [model]), ("/versions/{version}", [model, version])):
-        first, second = f"/v1/models/{{model}}{suffix}", f"/v2/models/{{model}}{suffix}"
-        for path in (first, f"{first}/metadata", second, f"{second}/ready"):
-            paths[path] = {"get": _operation({}), "parameters": parameters}
-        paths[f"{first}:predict"] = {
-            "post": _operation(_body("PredictRequest"), "PredictResponse"),
-            "parameters": [*parameters, labels],
-        }
-        paths[f"{second}/infer"] = {
-            "post": _operation(_body("InferRequest"), "InferResponse"),
-            "parameters": parameters,
-        }
+def _v1_paths(served: Served) -> dict[str, Any]:
+    model, version = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
+    paths: dict[str, Any] = {"/v1/models": {"get": _get("The names of the models", "models", "Models")}}
+    for path, suffix in ((model, ""), (version, "_of_version")):
+        paths[path] = _at(path, "get", _get("The state of a model", f"status{suffix}", "Status"))
+        paths[f"{path}/metadata"] = _at(
+            path, "get", _get("Inputs, outputs and labels", f"metadata{suffix}", "MetadataV1")
+        )
+        paths[f"{path}:predict"] = _at(path, "post", _predict(f"predict{suffix}", predict_examples(served)))
     return paths
 
 
-def _operation(more: dict[str, Any], answer: str = "") -> dict[str, Any]:
-    schema = _reference(answer) if answer else {"type": "object"}
-    error = {"content": {"application/json": {"schema": _reference("Error")}}}
+def _v2_paths(served: Served) -> dict[str, Any]:
+    model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    paths: dict[str, Any] = {"/v2": {"get": _get("The server", "server", "Server")}}
+    for path, suffix in ((model, ""), (version, "_of_version")):
+        paths[path] = _at(path, "get", _get("Inputs and outputs", f"metadata_v2{suffix}", "MetadataV2"))
+        paths[f"{path}/ready"] = _at(
+            path, "get", _get("Whether the model answers", f"model_ready{suffix}", "ModelReady")
+        )
+        paths[f"{path}/infer"] = _at(path, "post", _infer(f"infer{suffix}", infer_examples(served)))
+    return paths
+
+
+def _at(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
+    names = ["Model", "Version"] if "{version}" in path else ["Model"]
+    references = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+    return {"parameters": references, method: operation}
+
+
+def _get(summary: str, identifier: str, schema: str) -> dict[str, Any]:
     return {
-        **more,
-        "responses": {
-            "200": {"description": "answered", "content": {"application/json": {"schema": schema}}},
-            "4XX": {"description": "the request is wrong, or one too many", **error},
-            "5XX": {"description": "the model or the server failed", **error},
-        },
+        "summary": summary,
+        "operationId": identifier,
+        "responses": {"200": _said(summary, schema), **_error_responses(_EVERYWHERE)},
     }
 
 
-def _body(name: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": _reference(name)}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _schemas(served: Served) -> dict[str, Any]:
-    signatures = {"enum": sorted(served.model.signatures)}
-    common = {"signature_name": signatures, "parameters": _PARAMETERS}
-    tensor = {"name": _TEXT, "datatype": _TEXT, "shape": {"type": "array", "items": {"type": "integer"}}}
-    inputs = {**tensor, "data": _VALUES, "parameters": _PARAMETERS}
-    outputs = {"type": "array", "items": _object({"name": _TEXT, "parameters": _PARAMETERS}, "name")}
+def _predict(identifier: str, examples: dict[str, Any]) -> dict[str, Any]:
     return {
-        "PredictRequest": {
-            "oneOf": [
-                _object({"instances": _VALUES, **common}, "instances"),
-                _object({"inputs": {"type": ["array", "object"]}, **common}, "inputs"),
-            ]
-        },
-        "PredictResponse": {"type": "object"},
-        "InferRequest": _object(
-            {
-                "id": _TEXT,
-                "parameters": _PARAMETERS,
-                "inputs": {"type": "array", "items": _object(inputs, "name", "datatype", "shape", "data")},
-                "outputs": outputs,
-            },
-            "inputs",
-        ),
-        "InferResponse": _object(
-            {"model_name": _TEXT, "outputs": {"type": "array"}}, "model_name", "outputs"
-        ),
-        "Error": _object({"error": _TEXT, "code": _TEXT, "hint": _TEXT}, "error", "code"),
+        "summary": "Predictions for rows ('instances') or columns ('inputs')",
+        "operationId": identifier,
+        "parameters": [{"$ref": "#/components/parameters/Labels"}],
+        "requestBody": _body("PredictRequest", examples),
+        "responses": {"200": _said("Predictions", "PredictResponse"), **_error_responses(_INFERENCE)},
     }
 
 
-def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required)}
+def _infer(identifier: str, examples: dict[str, Any]) -> dict[str, Any]:
+    answer = _said("The outputs asked for", "InferResponse")
+    answer["content"][BINARY] = {"schema": {"type": "string", "format": "binary"}}
+    answer["headers"] = {
+        "Inference-Header-Content-Length": {
+            "description": "Where the JSON ends and binary tensors begin",
+            "schema": {"type": "integer", "minimum": 2},
+        }
+    }
+    body = _body("InferRequest", examples)
+    body["content"][BINARY] = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "summary": "Inference on named tensors, in JSON or binary",
+        "operationId": identifier,
+        "parameters": [{"$ref": "#/components/parameters/HeaderLength"}],
+        "requestBody": body,
+        "responses": {"200": answer, **_error_responses(_INFERENCE)},
+    }
+
+
+def _body(schema: str, examples: dict[str, Any]) -> dict[str, Any]:
+    content = {"schema": _schema(schema), "examples": examples} if examples else {"schema": _schema(schema)}
+    return {"required": True, "content": {JSON: content}}
+
+
+def _said(description: str, schema: str) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": _schema(schema)}}}
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"} if name else {"type": "object"}
+
+
+def _error_responses(statuses: tuple[int, ...]) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status][0]}"} for status in statuses}
+
+
+def _error(status: int, description: str) -> dict[str, Any]:
+    answer = _said(description, "Error")
+    if status in (429, 503):
+        seconds = {"description": "Seconds", "schema": {"type": "integer"}}
+        answer["headers"] = {"Retry-After": seconds}
+    return answer
+
+
+def _parameters(served: Served) -> dict[str, Any]:
+    def parameter(name: str, place: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:
+        required = place == "path"
+        return {"name": name, "in": place, "required": required, "description": text, "schema": schema}
+
+    names = {"type": "string", "enum": list(served.names)}
+    versions = {"type": "string", "enum": [str(served.version)]}
+    return {
+        "Model": parameter("model", "path", "What the model is called", names),
+        "Version": parameter("version", "path", "The version that is served", versions),
+        "Labels": parameter(
+            "labels", "query", "Whether to name the best class of each row", {"type": "boolean"}
+        ),
+        "HeaderLength": parameter(
+            "Inference-Header-Content-Length",
+            "header",
+            "Where the JSON ends and binary tensors begin; the whole body is JSON without it",
+            {"type": "integer", "minimum": 0},
+        ),
+    }

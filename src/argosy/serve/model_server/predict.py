@@ -6,6 +6,7 @@ beside the predictions, when the model knows names for what it answers.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Hashable
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,6 +24,9 @@ from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.tensors import Tensor, batch_of, check_shape, from_json, json_type, to_json
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature, Tensors, TensorSpec
 
+# A larger request is not parsed in the loop's thread.
+PARSED_AT_ONCE_BYTES = 1024 * 1024
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _IMAGES = 'send {"instances": [{"b64": "<base64 of an image file>"}]}'
 _TENSORS = 'send {"instances": [<one input of the model>, ...]}'
 
@@ -187,8 +191,11 @@ def _wants_labels(document: dict[str, Any], query: bytes) -> bool:
         return True
     if not query:
         return False
-    values = parse_qs(query.decode("latin-1")).get("labels", [])
-    return values[-1:] in (["true"], ["1"])
+    words = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("labels", ["false"])
+    flag = _FLAGS.get(words[-1].lower())
+    if flag is None:
+        raise InvalidInput(f"'labels' is {reprlib.repr(words[-1])} in the query, expected true or false")
+    return flag
 
 
 def _list(value: Any, place: str, example: str) -> list[Any]:

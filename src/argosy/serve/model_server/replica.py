@@ -25,7 +25,7 @@ from argosy.serve.model_server.inference import Call, Inference
 from argosy.serve.model_server.metrics import CONTENT_TYPE, Metrics
 from argosy.serve.model_server.open_inference import parse_infer
 from argosy.serve.model_server.openapi import document
-from argosy.serve.model_server.predict import Deferred, parse_predict
+from argosy.serve.model_server.predict import PARSED_AT_ONCE_BYTES, Deferred, parse_predict
 from argosy.serve.model_server.served import Served
 from argosy.serve.model_server.speed import Speed, measure
 from argosy.serve.model_server.tracing import trace_of
@@ -36,9 +36,8 @@ from argosy.serve.specs import INFERENCE_OVERDUE, ReplicaSpec
 
 # The loop and the inference thread hand over often: Python's default of 5 ms would be most of an answer.
 SWITCH_INTERVAL_SECONDS = 0.0005
-# A batch that is more to decode is not run in the loop's thread, and a larger body not parsed there.
+# A batch that is more to decode is not run in the loop's thread.
 INLINE_BYTES = 256 * 1024
-PARSED_AT_ONCE_BYTES = 1024 * 1024
 GONE = 499
 
 _Parse = Callable[[Request, bytes], Call]
@@ -83,13 +82,12 @@ class Replica:
         self._listening = listening
         if self._spec.batching.max_wait_seconds > 0:
             listening.shell.on_fewer_arriving = self.batcher.look
-        batching = self._spec.batching
         self._grpc = GrpcServer(
             self._served,
             self.batcher,
             self.metrics,
             lambda: not listening.shell.draining,
-            batching.queue_requests + 2 * batching.max_batch_size,
+            self._spec.batching,
         )
         return {"grpc_port": await self._grpc.start()}
 
@@ -112,7 +110,9 @@ class Replica:
                 return method_not_allowed(request, "GET")
             body = self.metrics.exposition(self.batcher.queued)
             return Answer(200, body, ((b"content-type", CONTENT_TYPE),))
-        if request.path == "/openapi.json" and request.method == "GET":
+        if request.path == "/openapi.json":
+            if request.method != "GET":
+                return method_not_allowed(request, "GET")
             return Answer(200, orjson.dumps(document(self._served)))
         return describe(self._served, request)
 

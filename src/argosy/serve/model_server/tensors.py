@@ -7,6 +7,7 @@ import binascii
 import math
 import struct
 from collections.abc import Hashable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP64": np.dtype(np.float64),
     "BYTES": np.dtype(object),
 }
+# No array that fits in a request has more.
+MOST_DIMENSIONS = 32
+MOST_VALUES = 2**31 - 1
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -51,10 +55,7 @@ def from_json(value: Any, datatype: str, place: str) -> Tensor:
     """An array of numbers, booleans or byte strings (text, or ``{"b64"}``). Raises InvalidInput."""
     if datatype == "BYTES":
         return _texts(value, place)
-    try:
-        array = np.array(value)
-    except (ValueError, TypeError, OverflowError):
-        array = np.empty(0, object)
+    array = numbers(value)
     kinds = "b" if datatype == "BOOL" else "iuf" if datatype.startswith("FP") else "iu"
     # An empty list is of no type.
     if array.dtype.kind not in kinds and array.size:
@@ -62,6 +63,33 @@ def from_json(value: Any, datatype: str, place: str) -> Tensor:
     if array.dtype == object:
         raise _misfit(value, array, datatype, place)
     return _cast(array, datatype, place)
+
+
+def numbers(value: Any) -> Tensor:
+    """The array of nested lists of numbers and booleans; one of objects, and empty, for anything else.
+
+    Text never comes to numpy: it gives every element the room of the longest, so that a body of a few
+    hundred kilobytes would become gigabytes.
+    """
+    level = [value]
+    try:
+        while level and isinstance(level[0], list):
+            level = list(chain.from_iterable(map(list.__iter__, level)))
+        # Quicker than to look at the type of each, and as strict: nothing else can be added to a number.
+        sum(level)
+        return np.array(value)
+    except (ValueError, TypeError, OverflowError):
+        return np.empty(0, object)
+
+
+def check_sizes(shape: Sequence[int], place: str) -> None:
+    """Raises InvalidInput for a shape that no array has, before anything is reckoned from it."""
+    if len(shape) > MOST_DIMENSIONS:
+        raise InvalidInput(f"{place} has a shape of {len(shape)} sizes, expected at most {MOST_DIMENSIONS}")
+    if any(not 0 <= size <= MOST_VALUES for size in shape):
+        raise InvalidInput(
+            f"{place} has shape {list(shape)}, expected sizes of at least 0 and at most {MOST_VALUES}"
+        )
 
 
 def from_bytes(data: bytes, datatype: str, shape: Sequence[int], place: str) -> Tensor:
@@ -176,30 +204,45 @@ def _misfit(value: Any, array: Tensor, datatype: str, place: str) -> InvalidInpu
 def _first_misfit(value: list[Any], datatype: str) -> tuple[tuple[int, ...], str]:
     """Where the first value of another type is, and what it is."""
     accepted: tuple[type, ...] = (int, float) if datatype.startswith("FP") else (int,)
-    stack: list[tuple[tuple[int, ...], Any]] = [((), value)]
+    at, stack = [-1], [iter(value)]
     while stack:
-        at, one = stack.pop()
-        if isinstance(one, list):
-            stack.extend(((*at, index), one[index]) for index in range(len(one) - 1, -1, -1))
+        at[-1] += 1
+        one = next(stack[-1], stack)
+        if one is stack:
+            at.pop()
+            stack.pop()
+        elif isinstance(one, list):
+            at.append(-1)
+            stack.append(iter(one))
         elif datatype == "BOOL":
             if not isinstance(one, bool):
-                return at, json_type(one)
+                return tuple(at), json_type(one)
         elif isinstance(one, bool) or not isinstance(one, accepted):
-            return at, repr(one) if isinstance(one, float) else json_type(one)
+            return tuple(at), repr(one) if isinstance(one, float) else json_type(one)
     return (), ""
 
 
 def _texts(value: Any, place: str) -> Tensor:
-    if isinstance(value, list) and value:
-        rows = [_texts(one, f"{place}[{index}]") for index, one in enumerate(value)]
-        if len({one.shape for one in rows}) != 1:
+    shape: list[int] = []
+    level = [value]
+    while level and isinstance(level[0], list):
+        sizes = {len(one) if isinstance(one, list) else -1 for one in level}
+        if len(sizes) != 1 or len(shape) == MOST_DIMENSIONS:
             raise InvalidInput(f"{place} is not a regular array", hint="every row needs the same length")
-        return np.stack(rows)
-    if isinstance(value, list):
-        return np.empty(0, object)
-    result = np.empty((), object)
-    result[()] = bytes_of(value, place)
-    return result
+        shape += sizes
+        level = list(chain.from_iterable(level))
+    result = np.empty(len(level), object)
+    for position, one in enumerate(level):
+        result[position] = one.encode() if isinstance(one, str) else _bytes_at(one, place, position, shape)
+    return result.reshape(shape)
+
+
+def _bytes_at(value: Any, place: str, position: int, shape: Sequence[int]) -> bytes:
+    try:
+        return bytes_of(value, place)
+    except InvalidInput:
+        indices = np.unravel_index(position, shape) if shape else ()
+        return bytes_of(value, place + _indices(tuple(int(index) for index in indices)))
 
 
 def bytes_of(value: Any, place: str) -> bytes:
