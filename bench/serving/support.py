@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from support.homes import WORKFLOWS, Home, temporary_home
+from support.homes import Home, temporary_home
 
 from argosy import home as homes
 from argosy.api.views import MemberView, ReplicaView, ServiceView
@@ -109,9 +109,6 @@ def start_ours(
 
 def serve(home: Home, model: Path, name: str, replicas: str, options: ServiceOptions) -> None:
     """``argosy serve``, with what the command line has no option for in a file."""
-    if not _has_serve(home):
-        _serve_by_workflow(home, model, name, replicas, options)
-        return
     arguments: list[str | Path] = [model, "--name", name, "--replicas", replicas]
     arguments += ["--strategy", options.strategy.value]
     described = msgspec.to_builtins(options)
@@ -122,18 +119,6 @@ def serve(home: Home, model: Path, name: str, replicas: str, options: ServiceOpt
         file.write_text(json.dumps(described))
         arguments += ["--file", file]
     home.argosy("serve", *arguments)
-
-
-def _has_serve(home: Home) -> bool:
-    return "\n  serve " in home.argosy("--help")
-
-
-def _serve_by_workflow(home: Home, model: Path, name: str, replicas: str, options: ServiceOptions) -> None:
-    """Where the command line has no ``serve`` yet: replicas alone can be said."""
-    least, _, most = replicas.partition(":")
-    if options != ServiceOptions() or least != most or name != NAME:
-        raise SystemExit("error: this benchmark needs `argosy serve`, which this Argosy does not have")
-    home.argosy("run", WORKFLOWS / "served.py", "--model", model, "--replicas", least)
 
 
 def create_token(home: Home, user: str, tier: str = "") -> str:
