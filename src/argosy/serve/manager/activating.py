@@ -9,8 +9,7 @@ from argosy.serve.activator.activator import Activator
 from argosy.serve.activator.supplies import owner, supplies
 from argosy.serve.http.server import Listening, listen
 from argosy.serve.lifecycle.events import ReplicasDemanded
-from argosy.serve.lifecycle.state import ALIVE, ServeState, Settings
-from argosy.serve.manager.processes import MODEL_PRELOAD, ROUTER_PRELOAD
+from argosy.serve.lifecycle.state import ServeState, Settings
 
 
 class Activation:
@@ -49,17 +48,6 @@ class Activation:
     def demanded(self, cluster: str, now: float) -> ReplicasDemanded | None:
         found = owner(self._state(), cluster)
         return ReplicasDemanded(now, *found) if found else None
-
-    def preloads(self, state: ServeState) -> frozenset[tuple[str, ...]]:
-        """What must be at hand so that a service without a replica has one soon."""
-        asleep = [
-            revision
-            for service in state.services.values()
-            for revision in service.revisions
-            if revision.phase in ALIVE and revision.least == 0
-        ]
-        routers = {ROUTER_PRELOAD} if any(revision.has_router for revision in asleep) else set()
-        return frozenset({MODEL_PRELOAD} | routers if asleep else ())
 
     async def close(self) -> None:
         await self._activator.close()

@@ -19,6 +19,7 @@ from argosy.serve.lifecycle.events import (
     StopProcess,
 )
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT, ServeState
+from argosy.serve.manager.preloading import Preloads
 from argosy.serve.manager.processes import ModelPath, Processes, kill, replica_spec
 from argosy.serve.manager.steady import SteadyClock
 
@@ -32,6 +33,7 @@ class Commander:
         files: GatewayFiles,
         processes: Processes,
         model_path: ModelPath,
+        preloads: Preloads,
         clock: SteadyClock,
         preferred_port: int,
     ) -> None:
@@ -40,6 +42,7 @@ class Commander:
         self._files = files
         self._processes = processes
         self._model_path = model_path
+        self._preloads = preloads
         self._clock = clock
         self._preferred_port = preferred_port
         self._pids: dict[tuple[AttemptId, int], tuple[int, int]] = {}
@@ -82,7 +85,8 @@ class Commander:
         revision = service.revision(command.revision) if service else None
         if revision is not None:
             socket_path = self._files.paths.internal_socket
-            spec = replica_spec(self._home, revision, command.replica, self._model_path, socket_path)
+            preload = self._preloads.of(revision, command.replica.member)
+            spec = replica_spec(self._home, revision, command.replica, self._model_path, socket_path, preload)
             self._processes.launch(spec)
 
     def _launch_gateway(self, token: int) -> None:

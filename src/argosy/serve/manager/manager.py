@@ -50,6 +50,7 @@ from argosy.serve.manager.announcing import Announcer
 from argosy.serve.manager.carrying_out import Commander
 from argosy.serve.manager.checking import Checker
 from argosy.serve.manager.hearing import heard
+from argosy.serve.manager.preloading import Preloads
 from argosy.serve.manager.probing import Prober
 from argosy.serve.manager.processes import ModelPath, Processes
 from argosy.serve.manager.steady import SteadyClock
@@ -95,7 +96,10 @@ class ServiceManager:
         self._early: list[RuntimeEvent] | None = []
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._commander = Commander(home, self._files, processes, model_path, self._clock, gateway_port)
+        self._preloads = Preloads(model_path)
+        self._commander = Commander(
+            home, self._files, processes, model_path, self._preloads, self._clock, gateway_port
+        )
         self._announcer = Announcer(on_change, self._settings, lambda: self.gateway_address)
         self._prober = Prober(self._files.paths.internal_socket, self._on_answer)
         self._checker = Checker(
@@ -259,7 +263,7 @@ class ServiceManager:
         self._checker.watch(state)
         self._activation.supply(state)
         self._autoscaler.watch(state)
-        self._processes.keep_warm(self._activation.preloads(state))
+        self._processes.keep_warm(self._preloads.asleep(state))
 
     def _arm(self) -> None:
         if self._timer is not None:

@@ -21,9 +21,6 @@ from argosy.serve.specs import INFERENCE_OVERDUE, ComparerSpec, ReplicaSpec, Rou
 
 # Longer than any request may take, so that a drained process is never killed with one in flight.
 GRACE_SECONDS = 70.0
-# What a process of each kind has imported before it is needed: most of what a start would take.
-MODEL_PRELOAD = ("argosy.serve.model_server.replica", "onnxruntime")
-ROUTER_PRELOAD = ("argosy.serve.router.router",)
 
 
 class Processes(Protocol):
@@ -42,7 +39,12 @@ ModelPath = Callable[[ArtifactReference], Path]
 
 
 def replica_spec(
-    home: Home, revision: Revision, replica: Replica, model_path: ModelPath, internal_socket: str
+    home: Home,
+    revision: Revision,
+    replica: Replica,
+    model_path: ModelPath,
+    internal_socket: str,
+    preload: tuple[str, ...],
 ) -> AttemptSpec:
     """The attempt of a model server or router. Raises ArgosyError when the model's files are gone."""
     if replica.member == ROUTER:
@@ -53,14 +55,13 @@ def replica_spec(
         call = _replica_call(revision, replica.member, model_path)
     service = revision.deployment.service
     name = replica.attempt.removeprefix(f"service-{service}.")
-    is_model = replica.member in revision.members
     return AttemptSpec(
         attempt=replica.attempt,
         token=replica.token,
         call=call,
         directory=str(home.work / replica.attempt),
         log=str(home.logs / "services" / service / f"{name}.{{rank}}.log"),
-        preload=MODEL_PRELOAD if is_model else ROUTER_PRELOAD,
+        preload=preload,
         grace_seconds=GRACE_SECONDS,
         labels={"kind": "service", "service": service, "revision": str(revision.number)},
     )
