@@ -80,8 +80,8 @@ def curl_line(service: ServiceView, needs_token: bool) -> str:
 
 
 def request_data(metadata: Mapping[str, Any]) -> str:
-    """Numbers where the model takes few, an image file where it takes images or does not say, else a file to be
-    written."""
+    """Numbers where the model takes few, an image file where it takes images or says nothing, else a file
+    to be written."""
     inputs = metadata.get("inputs", [])
     if instance := _instance(inputs):
         return f"-d '{{\"instances\": [{instance}]}}'"

@@ -10,7 +10,7 @@ from argosy.serve.http.request import Request
 _PLAIN = ("", "identity")
 # Zlib and gzip are told apart by how they begin.
 _EITHER = zlib.MAX_WBITS | 32
-_KNOWN = ("gzip", "x-gzip", "deflate")
+_KNOWN = ("gzip", "deflate")
 
 
 class UnsupportedEncoding(InvalidRequest):
