@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from argosy.cli.commands.serve import request_data
 from argosy.cli.service_description import describe
 from argosy.errors import InvalidRequest
 from argosy.flow.service_options import (
@@ -278,3 +279,31 @@ def test_the_file_in_the_documentation_describes_a_service(folder: Path) -> None
     (folder / "service.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     request = describe([], {"file": folder / "service.yaml"})
     assert request.options.access.tiers["anonymous"] == TierLimit(2, 4, 100, 3600.0)
+
+
+def tensor(name: str, *shape: int, datatype: str = "FP32") -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+
+
+IMAGE = r"""-d "{\"instances\": [{\"b64\": \"$(base64 -w0 IMAGE.png)\"}]}" """.strip()
+IMAGES = {"images": "BYTES [-1] holds encoded images"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "data"),
+    [
+        ({"inputs": [tensor("x", 2)], "properties": {}}, "-d '{\"instances\": [[0, 0]]}'"),
+        ({"inputs": [tensor("x")], "properties": {}}, "-d '{\"instances\": [0]}'"),
+        (
+            {"inputs": [tensor("a", 1), tensor("b", 1, 2)], "properties": {}},
+            '-d \'{"instances": [{"a": [0], "b": [[0, 0]]}]}\'',
+        ),
+        ({"inputs": [tensor("x", 28, 28, 1)], "properties": IMAGES}, IMAGE),
+        ({"inputs": [tensor("x", 28, 28, 1)], "properties": {}}, "-d @REQUEST.json"),
+        ({"inputs": [tensor("x", -1)], "properties": {}}, "-d @REQUEST.json"),
+        ({"inputs": [tensor("x", datatype="BYTES")], "properties": {}}, IMAGE),
+        ({}, IMAGE),
+    ],
+)
+def test_the_request_to_paste_is_one_that_the_model_takes(metadata: dict[str, Any], data: str) -> None:
+    assert request_data(metadata) == data

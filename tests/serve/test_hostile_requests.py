@@ -18,6 +18,7 @@ from argosy.errors import ArgosyError, InvalidInput, TooLarge
 from argosy.serve.model_server.grpc_messages import SERVICE, message_types
 from argosy.serve.model_server.grpc_server import read_request
 from argosy.serve.model_server.infer_call import InferCall
+from argosy.serve.model_server.instances import InputLimits
 from argosy.serve.model_server.open_inference import parse_infer
 from argosy.serve.model_server.predict import parse_predict
 from argosy.serve.model_server.served import Served
@@ -277,3 +278,15 @@ async def test_a_large_grpc_message_is_answered_whole_or_refused_with_what_is_wr
             await call(message, timeout=30)
         assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert f"expected {2 * rows + 2} for shape" in str(failed.value.details())
+
+
+def test_more_instances_than_are_taken_are_not_looked_at() -> None:
+    body = b'{"instances": [' + b'"a",' * 3_000_000 + b"1]}"
+    limits = InputLimits(input_values=1000)
+    with pytest.raises(TooLarge, match="holds 3000001 instances, at most 500 are taken"):
+        parse_predict(Served(Calm(), ("digits",), limits=limits), body)
+
+
+def test_more_elements_than_a_shape_has_values_are_not_looked_at() -> None:
+    with pytest.raises(InvalidInput, match=r"has 3 elements, expected 2 values for shape \[1, 2\]"):
+        parse_infer(CALM, "digits", infer(data='["a", [], 1]').encode(), None)

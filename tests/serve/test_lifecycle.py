@@ -7,6 +7,8 @@ import pytest
 
 from argosy.errors import InvalidRequest
 from argosy.runtime.protocol import AttemptId
+from argosy.serve.activator.core import Supply
+from argosy.serve.activator.supplies import supplies
 from argosy.serve.deployment import Deployment, checked
 from argosy.serve.lifecycle.events import (
     Acknowledge,
@@ -178,6 +180,29 @@ def test_a_replica_that_keeps_dying_is_started_later_and_later() -> None:
     assert waits == [0.25, 0.5, 1.0, 2.0]
     state, reason = world.summary()
     assert (state, reason) == ("failed", "model 'cnn' has 0 of 1 replicas ready: exploded")
+
+
+def test_callers_wait_for_a_replica_that_dies_soon_and_not_for_one_that_can_not_start() -> None:
+    world = World()
+    world.serve("cnn")
+    attempt = "service-fashion.r1.cnn.0"
+
+    def die_and_start() -> Supply:
+        world.end(attempt, "exploded")
+        (supply,) = [one for name, one in supplies(world.state).items() if name == "fashion.r1.cnn"]
+        if world.replica(attempt).phase is ReplicaPhase.BACKOFF:
+            world.tick((world.replica(attempt).due or 0) - world.time)
+        return supply
+
+    for _ in range(5):
+        supply = die_and_start()
+        assert (supply.hopeless, supply.trouble) == (False, "model 'cnn' is being replaced: exploded")
+        assert world.summary()[0] == "degraded"
+        world.listen(attempt)
+    told = [die_and_start() for _ in range(4)]
+    assert [one.hopeless for one in told] == [False, False, False, True]
+    assert told[-1].trouble == "model 'cnn' does not start: exploded"
+    assert world.summary()[0] == "failed"
 
 
 def test_a_replica_that_was_up_for_long_has_used_up_its_failures() -> None:

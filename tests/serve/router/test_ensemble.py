@@ -281,3 +281,15 @@ async def test_options_that_can_not_be_end_the_process_with_the_reason(
     async with router(tmp_path, predicting, **spec) as served:
         await until(lambda: any(isinstance(one, Ended) for one in served.events), "the router to end")
         assert words in failure(served)
+
+
+@asynchronous
+async def test_a_compressed_body_is_refused_before_any_member_is_asked(tmp_path: Path) -> None:
+    async with router(tmp_path, predicting) as served:
+        response = await served.ask("POST", "/v1/models/s:predict", TWO, content_encoding="gzip")
+        assert response.status == 415
+        assert json.loads(response.body) == {
+            "error": "the body is encoded as 'gzip', which is not read here",
+            "code": "unsupported_encoding",
+            "hint": "send it plain",
+        }

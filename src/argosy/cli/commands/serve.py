@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,34 +73,50 @@ def _tell(request: ServeRequest, last: ServeProgress, service: ServiceView) -> N
 
 
 def curl_line(service: ServiceView, needs_token: bool) -> str:
-    """A request to paste into a shell: numbers where the model takes few, an image file otherwise."""
-    shape = [] if service.state == "idle" or needs_token else _input_shape(service.url)
-    size = 1
-    for length in shape:
-        size *= length
+    """A request to paste into a shell."""
+    metadata = {} if service.state == "idle" or needs_token else _metadata(service.url)
     token = ' -H "Authorization: Bearer $TOKEN"' if needs_token else ""
-    if shape and 0 < size <= _SMALL:
-        return f"curl{token} {service.url} -d '{{\"instances\": [{_zeros(shape)}]}}'"
+    return f"curl{token} {service.url} {request_data(metadata)}"
+
+
+def request_data(metadata: Mapping[str, Any]) -> str:
+    """Numbers where the model takes few, an image file where it takes images or says nothing, else a file
+    to be written."""
+    inputs = metadata.get("inputs", [])
+    if instance := _instance(inputs):
+        return f"-d '{{\"instances\": [{instance}]}}'"
+    takes_texts = any(one["datatype"] == "BYTES" for one in inputs)
+    if inputs and not takes_texts and "images" not in metadata.get("properties", {"images": ""}):
+        return "-d @REQUEST.json"
     image = '{\\"instances\\": [{\\"b64\\": \\"$(base64 -w0 IMAGE.png)\\"}]}'
-    return f'curl{token} {service.url} -d "{image}"'
+    return f'-d "{image}"'
 
 
-def _zeros(shape: Sequence[int]) -> str:
-    if not shape:
-        return "0"
-    return f"[{', '.join([_zeros(shape[1:])] * shape[0])}]"
+def _instance(inputs: Sequence[Mapping[str, Any]]) -> str:
+    """An instance of zeros; empty where sizes are not known, or zeros are too many or no input."""
+    shapes = {one["name"]: one["shape"][1:] for one in inputs}
+    if any(length < 1 for shape in shapes.values() for length in shape):
+        return ""
+    if sum(math.prod(shape) for shape in shapes.values()) > _SMALL:
+        return ""
+    if any(one["datatype"] == "BYTES" for one in inputs):
+        return ""
+    values = {name: _zeros(shape) for name, shape in shapes.items()}
+    if not values:
+        return ""
+    return json.dumps(next(iter(values.values())) if len(values) == 1 else values)
 
 
-def _input_shape(url: str) -> list[int]:
-    """The shape of one instance of a model with one input; empty where that is not known."""
+def _zeros(shape: Sequence[int]) -> Any:
+    return [_zeros(shape[1:]) for _ in range(shape[0])] if shape else 0
+
+
+def _metadata(url: str) -> Mapping[str, Any]:
+    """What the service says of its models; empty where it does not."""
     client = PredictionClient(url, timeout_seconds=5.0)
     try:
-        inputs = client.metadata().get("inputs")
+        return client.metadata()
     except ServiceFailed:
-        return []
+        return {}
     finally:
         client.close()
-    match inputs:
-        case [{"shape": [_, *shape], "datatype": datatype}] if datatype != "BYTES":
-            return shape if all(isinstance(length, int) and length > 0 for length in shape) else []
-    return []

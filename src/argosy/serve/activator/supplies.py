@@ -45,14 +45,15 @@ def _supply(revision: Revision, part: str, hopeless_failures: int) -> Supply:
     if ready:
         return Supply(tuple(ready), capacity)
     replicas = revision.staying(part)
-    hopeless = bool(replicas) and all(one.failures >= hopeless_failures for one in replicas)
+    hopeless = bool(replicas) and all(one.failed_starts >= hopeless_failures for one in replicas)
     return Supply((), capacity, _trouble(replicas, part), hopeless)
 
 
 def _trouble(replicas: tuple[Replica, ...], part: str) -> str:
     for replica in replicas:
         if replica.reason and replica.phase in (ReplicaPhase.BACKOFF, ReplicaPhase.STARTING):
-            return f"{part_name(part)} does not start: {replica.reason}"
+            fault = "does not start" if replica.failed_starts else "is being replaced"
+            return f"{part_name(part)} {fault}: {replica.reason}"
     for replica in replicas:
         if replica.phase is ReplicaPhase.STARTING:
             return f"{part_name(part)} is still starting"

@@ -195,7 +195,15 @@ def _replace(step: Step, service: str, revision: Revision, replica: Replica, rea
     was_ready = replica.phase is ReplicaPhase.READY
     stable = was_ready and step.time - replica.since >= settings.stable_seconds
     failures = 1 if stable else replica.failures + 1
-    failed = change(replica, failures=failures, restarts=replica.restarts + 1, reason=reason)
+    # One that was ready has a port, also when it hung since.
+    failed_starts = replica.failed_starts + 1 if replica.port is None else 0
+    failed = change(
+        replica,
+        failures=failures,
+        failed_starts=failed_starts,
+        restarts=replica.restarts + 1,
+        reason=reason,
+    )
     needed = replica.member in revision.parts
     if needed and revision.phase in COMING and not was_ready and failures >= settings.hopeless_failures:
         step.put_replica(service, revision.number, None, replica.attempt)

@@ -55,7 +55,8 @@ ALIVE = (*COMING, *PUBLIC, RevisionPhase.STANDBY)
 class Replica(msgspec.Struct, frozen=True):
     """One model server, router or comparer, by ``member``. ``due`` ends what its phase waits for.
 
-    ``unanswered`` counts the checks in a row that it did not answer.
+    ``unanswered`` counts the checks in a row that it did not answer, ``failures`` the times in a row that it
+    ended early, ``failed_starts`` those of them since it was last ready.
     """
 
     attempt: AttemptId
@@ -71,6 +72,7 @@ class Replica(msgspec.Struct, frozen=True):
     reason: str = ""
     grpc_port: int = 0
     unanswered: int = 0
+    failed_starts: int = 0
 
 
 class Comparison(msgspec.Struct, frozen=True):

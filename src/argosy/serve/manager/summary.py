@@ -79,7 +79,7 @@ def trouble(revision: Revision, settings: Settings) -> tuple[str, str] | None:
                 continue
             if new:
                 return "starting", counts
-        hopeless = ready == 0 and any(one.failures >= settings.hopeless_failures for one in replicas)
+        hopeless = ready == 0 and any(one.failed_starts >= settings.hopeless_failures for one in replicas)
         return "failed" if hopeless else "degraded", counts + last_reason(replicas)
     return None
 

@@ -7,6 +7,7 @@ given to it as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,6 +163,12 @@ def array_of(given: GivenTensor) -> Tensor:
     check_sizes(given.shape, place)
     if isinstance(given.data, bytes):
         return from_bytes(given.data, given.datatype, given.shape, place)
+    most = math.prod(given.shape)
+    if 0 < most < len(given.data):
+        raise InvalidInput(
+            f"{place} has {len(given.data)} elements, expected {most} values for shape {list(given.shape)}",
+            hint="send shape and data of the same array",
+        )
     return shaped(from_json(given.data, given.datatype, place), given.shape, place)
 
 

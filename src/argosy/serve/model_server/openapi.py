@@ -17,6 +17,7 @@ _ERRORS = {
     404: ("NotFound", "There is no such model, version or path; the hint says what there is"),
     408: ("TooSlow", "The request did not arrive in time"),
     413: ("TooLarge", "The request is over a limit"),
+    415: ("UnsupportedEncoding", "The body is compressed in a way that is not read"),
     429: ("Overloaded", "The queue is full"),
     431: ("HeadTooLarge", "The head of the request is over a limit"),
     500: ("Failed", "The model failed, or answered NaN or infinity, which JSON can not say"),

@@ -136,15 +136,19 @@ def parse_predict(served: Served, body: bytes, query: bytes = b"") -> PredictCal
         raise InvalidInput("the model has no labels", hint="ask without, or export it with class names")
     call = PredictCall(served, name, is_columnar=place == "inputs", with_labels=with_labels)
     value = document[place]
+    most = served.most_rows(name)
     if served.takes_images(name):
-        call.take_images(_images(value, place, signature.inputs[0].name, example), len(body))
+        images = _images(value, place, signature.inputs[0].name, example)
+        _check_rows(len(images), most)
+        call.take_images(images, len(body))
     elif place == "inputs":
         call.take_tensors(_columns(value, signature), signature, len(body))
     else:
-        call.take_tensors(_stacked(_list(value, place, example), signature), signature, len(body))
-    most = served.most_rows(name)
-    if call.rows > most:
-        raise _too_many(call.rows, most)
+        rows = _list(value, place, example)
+        # Before each is looked at: millions of them are told to be too many in no time.
+        _check_rows(len(rows) if signature.batched else 1, most)
+        call.take_tensors(_stacked(rows, signature), signature, len(body))
+    _check_rows(call.rows, most)
     return call
 
 
@@ -271,11 +275,12 @@ def _names(specs: tuple[TensorSpec, ...]) -> str:
     return ", ".join(repr(spec.name) for spec in specs)
 
 
-def _too_many(rows: int, most: int) -> TooLarge:
-    return TooLarge(
-        f"the request holds {rows} instances, at most {most} are taken",
-        hint="send fewer instances in a request",
-    )
+def _check_rows(rows: int, most: int) -> None:
+    if rows > most:
+        raise TooLarge(
+            f"the request holds {rows} instances, at most {most} are taken",
+            hint="send fewer instances in a request",
+        )
 
 
 def is_finite(array: Tensor) -> bool:

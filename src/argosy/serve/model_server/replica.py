@@ -14,6 +14,7 @@ import orjson
 
 from argosy.errors import ArgosyError, Unavailable
 from argosy.serve.http import server
+from argosy.serve.http.encodings import decoded, encoding_of
 from argosy.serve.http.messages import Answer, failure, method_not_allowed, unexpected
 from argosy.serve.http.request import Request
 from argosy.serve.http.server import Listening
@@ -144,12 +145,7 @@ class Replica:
         size = len(body)
         # Before the body is parsed: an overloaded server must refuse faster than it answers.
         self.batcher.check_room(size)
-        parse = self._routes[request.path]
-        call: Call
-        if size > PARSED_AT_ONCE_BYTES:
-            call = Deferred(lambda: parse(request, body), self._spec.batching.max_batch_size, size)
-        else:
-            call = parse(request, body)
+        call = self._call(request, body, self._routes[request.path])
         call.trace = trace_of(request.header(b"traceparent"), request.header(b"tracestate"))
         call.abandon = request.reply_before_exit
         attempt = request.header(b"x-envoy-attempt-count")
@@ -159,6 +155,17 @@ class Replica:
         number = self.batcher.submit(call, call.rows, size, _Reply(request, self.metrics), call.key)
         request.on_gone = lambda: self._withdraw(request, number)
         self.metrics.in_flight += 1
+
+    def _call(self, request: Request, body: bytes, parse: _Parse) -> Call:
+        rows = self._spec.batching.max_batch_size
+        encoding = encoding_of(request)
+        if encoding:
+            # A few bytes may be the largest request there is.
+            most = self._served.limits.body_bytes
+            return Deferred(lambda: parse(request, decoded(body, encoding, most)), rows, most)
+        if len(body) > PARSED_AT_ONCE_BYTES:
+            return Deferred(lambda: parse(request, body), rows, len(body))
+        return parse(request, body)
 
     def _withdraw(self, request: Request, number: int) -> None:
         self.batcher.withdraw(number)

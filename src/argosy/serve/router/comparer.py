@@ -176,7 +176,7 @@ def _target(request: Request) -> str:
 
 
 def _headers(request: Request) -> Headers:
-    kept = ((name, request.header(name)) for name in (b"content-type", BINARY))
+    kept = ((name, request.header(name)) for name in (b"content-type", b"content-encoding", BINARY))
     return (*trace_of(request), *((name, value) for name, value in kept if value is not None))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from argosy.serve.http import server
+from argosy.serve.http.encodings import encoding_of
 from argosy.serve.http.server import Answer, Request, StreamedAnswer
 from argosy.serve.router.addresses import Verb, parse
 from argosy.serve.router.describing import Describer
@@ -37,6 +38,7 @@ class Router:
             return server.method_not_allowed(request, address.method)
         try:
             if address.verb in (Verb.PREDICT, Verb.INFER):
+                encoding_of(request, known=())
                 return await self._counted(request, address.verb)
             return await self._describer.answer(address.verb)
         except Refused as refused:
