@@ -108,6 +108,18 @@ async def test_what_the_gateway_itself_refuses_is_answered_in_json(tmp_path: Pat
 
 
 @asynchronous
+async def test_a_length_that_no_64_bits_hold_is_refused_before_the_body_comes(tmp_path: Path) -> None:
+    async with stage(tmp_path) as home:
+        await home.deploy("digits", "m1")
+        for length in (2**25 + 1, 2**63 - 1, 2**63, 2**64 - 1):
+            reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+            head = f"POST /v1/models/digits:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+            writer.write(head.encode())
+            assert (await reader.readline()).split()[1] == b"413"
+            writer.close()
+
+
+@asynchronous
 async def test_a_request_of_50_megabytes_is_refused_at_once(tmp_path: Path) -> None:
     async with stage(tmp_path) as home:
         await home.deploy("digits", "m1")

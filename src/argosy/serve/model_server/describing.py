@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import orjson
 
 from argosy.errors import NotFound
+from argosy.serve.about import server_metadata
 from argosy.serve.http.messages import Answer, method_not_allowed, not_found
 from argosy.serve.http.request import Request
 from argosy.serve.model_server.served import Served
 from argosy.serve.models.model import DEFAULT_SIGNATURE, Signature, TensorSpec
-
-SERVER_NAME = "argosy"
-EXTENSIONS = ("classification", "binary_tensor_data", "model_metadata")
 
 _TENSORFLOW = {
     "BOOL": "DT_BOOL",
@@ -125,15 +121,6 @@ def metadata_v2(served: Served, name: str) -> dict[str, Any]:
         "outputs": [_tensor(spec) for spec in signature.outputs],
         "properties": properties,
     }
-
-
-@functools.cache
-def server_metadata() -> dict[str, Any]:
-    try:
-        number = version("argosy")
-    except PackageNotFoundError:
-        number = "0"
-    return {"name": SERVER_NAME, "version": number, "extensions": list(EXTENSIONS)}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import grpc
 
 from argosy.errors import ArgosyError, InvalidInput, NotFound
 from argosy.flow.service_options import Batching
+from argosy.serve.about import server_metadata
 from argosy.serve.http.failures import error_status, shortened
 from argosy.serve.model_server.batcher import Batcher
-from argosy.serve.model_server.describing import check_version, metadata_v2, server_metadata
+from argosy.serve.model_server.describing import check_version, metadata_v2
 from argosy.serve.model_server.grpc_messages import CONTENTS, SERVICE, message_types
 from argosy.serve.model_server.infer_call import (
     GivenTensor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from argosy.serve.model_server.describing import server_metadata
+from argosy.serve.about import server_metadata
 from argosy.serve.model_server.openapi_documents import document_schemas
 from argosy.serve.model_server.openapi_infer import infer_examples, infer_request, infer_response
 from argosy.serve.model_server.openapi_predict import predict_examples, predict_request, predict_response

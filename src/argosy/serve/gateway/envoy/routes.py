@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from argosy.serve.about import server_metadata
 from argosy.serve.gateway.envoy.actions import lead_route
 from argosy.serve.gateway.envoy.grpc_routes import grpc_routes
 from argosy.serve.gateway.envoy.guards import admitted, guarded, has_admission
@@ -32,7 +33,6 @@ __all__ = ["GATEWAY_HEALTH", "REVISION_HEADER", "internal_file", "public_file", 
 
 ROUTE_TYPE = "envoy.config.route.v3.RouteConfiguration"
 
-_LARGEST = 9223372036854775807
 _ROUTE = "type.googleapis.com/envoy.config.route.v3."
 
 
@@ -143,8 +143,16 @@ def _unless_revoked(revoked: Sequence[RevokedToken], routes: list[Json]) -> Json
 
 def _too_large(match: Json, body_limit: int) -> Json:
     """Refused by what the request announces, before a byte of it is read."""
-    announced = {"name": "content-length", "range_match": {"start": body_limit + 1, "end": _LARGEST}}
-    narrowed = {**match, "headers": [*match.get("headers", ()), announced]}
+    # Not a range above the limit: what no 64 bits can hold is beyond every range.
+    announced: list[Json] = [
+        {"name": "content-length", "present_match": True},
+        {
+            "name": "content-length",
+            "range_match": {"start": 0, "end": body_limit + 1},
+            "invert_match": True,
+        },
+    ]
+    narrowed = {**match, "headers": [*match.get("headers", ()), *announced]}
     return direct(narrowed, 413, **too_large_body(body_limit))
 
 
@@ -155,7 +163,7 @@ def _general(services: Sequence[Living]) -> list[Json]:
         _health(),
         direct({"path": "/v2/health/live"}, 200, live=True),
         direct({"path": "/v2/health/ready"}, 200, ready=True),
-        direct({"path": "/v2"}, 200, name="argosy", version="2", extensions=["binary_tensor_data"]),
+        direct({"path": "/v2"}, 200, **server_metadata()),
         _unknown_model(sorted(one.service.name for one in services)),
         _unknown_model(sorted(one.service.name for one in services), "/v2/models/"),
         _unknown_path(),
