@@ -157,6 +157,7 @@ def test_a_file_that_is_none_is_one_message(folder: Path, text: str, words: str)
         ({"limit": ("foo",)}, "--limit", "not TIER=", "anonymous=2:4:100/1h"),
         ({"limit": ("a=:4",)}, "--limit", "their concurrency is not limited", "drop the queue"),
         ({"limit": ("a=::5/soon",)}, "--limit", "not a length of time", "30s"),
+        ({"limit": ("a=1", "a=2")}, "--limit", "two limits", "one --limit"),
         ({"tile": "256"}, "--tile", "not HEIGHTxWIDTH", "256x256"),
         ({"tile": "256x256"}, "--tile", "strategy is 'replicated'", "sharded"),
         ({"clean": "cleaning.py:drip", "strategy": "sharded"}, "--clean", "no function 'drip'", "'drop'?"),

@@ -115,6 +115,13 @@ def test_an_answer_that_is_not_ours_is_one_error(home: Home) -> None:
             ControlClient(home).status()
 
 
+def test_a_control_plane_that_does_not_know_a_method_is_of_another_version(home: Home) -> None:
+    refusal = whole("405 Method Not Allowed", b'{"code":"invalid_request","message":"Method Not Allowed"}')
+    with server(home, refusal), pytest.raises(errors.Conflict, match="another version") as raised:
+        ControlClient(home).status()
+    assert "argosy down" in raised.value.hint
+
+
 def test_fields_of_a_later_version_are_passed_over(home: Home) -> None:
     with server(home, whole("200 OK", encode(RUN)[:-1] + b',"colour":"blue"}')):
         assert ControlClient(home).run("r-1") == RUN

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from argosy.api.process import control_log
 from argosy.client.bootstrap import ensure_control_plane
 from argosy.client.stopping import stop_control_plane
 from argosy.errors import InvalidInput, Unavailable
@@ -75,6 +76,20 @@ def test_down_stops_what_a_killed_control_plane_left(tmp_path: Path) -> None:
     assert stop_control_plane(home) is not None
     _assert_nothing_left(home)
     assert stop_control_plane(home) is None
+
+
+def test_down_stops_what_was_left_in_a_home_where_none_can_start(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    process = start_plane(home)
+    process.kill()
+    process.wait()
+    control_log(home).unlink()
+    control_log(home).mkdir()
+    with pytest.raises(Unavailable, match="the home"):
+        ensure_control_plane(home)
+    assert _processes_of(home) != []
+    assert stop_control_plane(home) is not None
+    _assert_nothing_left(home)
 
 
 def test_down_stops_what_an_earlier_one_was_told_to_keep(tmp_path: Path) -> None:

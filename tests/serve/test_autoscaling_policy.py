@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,29 @@ def test_a_sudden_load_is_answered_within_one_sample(ready: int, times: float, s
     _, (decision,) = run([(1060.0, Sample(load, True, ready))], scaling, bounds, state)
     assert decision.desired >= min(10 * ready, math.floor(load / scaling.target))
     assert "suddenly" in decision.reason
+
+
+@given(st.lists(samples, min_size=1, max_size=60), scalings, bounds_of)
+def test_the_number_that_a_reason_gives_follows_from_the_load_that_it_gives(
+    series: list[Sample], scaling: Scaling, bounds: Bounds
+) -> None:
+    for decision in run(list(enumerate(series)), scaling, bounds)[1]:
+        found = re.match(r"(\S+) .*, (\S+) a replica: (\d+) needed", decision.reason)
+        if found is None:
+            assert decision.reason.startswith("no request for")
+            continue
+        load, target, needed = float(found[1]), float(found[2]), int(found[3])
+        # Loads are told to three digits, targets to six.
+        assert abs(load / target - needed) <= 1 + 0.006 * load / target
+
+
+def test_in_a_panic_the_reason_tells_what_is_needed_now_beside_what_stays() -> None:
+    _, decisions = run(every_second([1.0] * 30 + [80.0] + [16.0] * 20, ready=2), SCALING, Bounds(1, 100))
+    first, last = decisions[30], decisions[-1]
+    assert first.reason == "80 requests under way came suddenly to 2 ready, 8 a replica: 10 needed"
+    assert (first.desired, last.desired) == (10, 10)
+    now = "16 requests under way now, 8 a replica: 2 needed"
+    assert last.reason.startswith(f"{now}; a sudden load needed 10, which stay until")
 
 
 def test_nothing_shrinks_in_a_panic_and_it_does_a_stable_window_later() -> None:

@@ -181,6 +181,22 @@ async def test_without_a_healthy_replica_the_activator_gets_the_requests_and_not
         assert document(inside)["headers"]["x-argosy-cluster"] == "m.r1.a"
 
 
+@asynchronous
+async def test_at_zero_without_a_control_plane_the_answer_names_no_file_of_the_home(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as home:
+        activator = await home.activator()
+        await home.start(await _idle())
+        await home.healthy("m.r1.a", 1)
+        await activator.kill()
+        refused = await home.ask("POST", "/v1/models/m:predict", b"abc")
+    assert refused.status == 503
+    assert refused.headers[b"retry-after"] == b"1"
+    assert document(refused)["code"] == "unavailable"
+    assert "control plane" in document(refused)["error"]
+    assert str(tmp_path) not in refused.body.decode()
+    assert ".sock" not in refused.body.decode()
+
+
 async def _idle(*ports: int) -> Topology:
     endpoints = tuple(Endpoint(f"a.{port}", port) for port in ports)
     return Topology(

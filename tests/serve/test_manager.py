@@ -241,6 +241,22 @@ async def test_a_deleted_service_finishes_its_requests_and_leaves_nothing(tmp_pa
 
 
 @asynchronous
+async def test_before_all_is_stopped_requests_under_way_are_answered_and_no_more_are_begun(
+    tmp_path: Path,
+) -> None:
+    slow = predict_body(*pixels(1500))
+    async with stage(tmp_path) as home:
+        await home.deploy("digits", "m1", "m2")
+        asked = [asyncio.create_task(home.ask("POST", "/v1/models/digits:predict", slow)) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        await home.manager.drain()
+        assert {one.done() and one.result().status for one in asked} == {200}
+        late = await home.ask("POST", "/v1/models/digits:predict", BODY)
+        assert (late.status, late.headers[b"retry-after"]) == (503, b"5")
+        assert b"being stopped" in late.body
+
+
+@asynchronous
 async def test_several_services_share_the_gateway(tmp_path: Path) -> None:
     async with stage(tmp_path) as home:
         home.manager.deploy(home.deployment("one", "m1", run="a"))

@@ -81,13 +81,13 @@ class _Launcher(msgspec.Struct, frozen=True):
     start_ticks: int
 
 
-def launcher_lives(home: Home) -> bool:
-    """Whether processes of the home live that a control plane left to the next one, or was killed before."""
+def launcher_process(home: Home) -> int | None:
+    """The parent of what a control plane left to the next one, or was killed before; None if none lives."""
     try:
         launcher = msgspec.json.decode(home.launcher_record.read_bytes(), type=_Launcher)
     except (OSError, msgspec.MsgspecError):
-        return False
-    return start_ticks(launcher.pid) == launcher.start_ticks
+        return None
+    return launcher.pid if start_ticks(launcher.pid) == launcher.start_ticks else None
 
 
 def is_alive(process: ControlProcess) -> bool:

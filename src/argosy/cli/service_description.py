@@ -115,7 +115,11 @@ class Description:
             self.faults.append(Fault("access.tiers", error.message, error.hint))
             self._named["access.tiers"] = "--limit"
             return
-        self._put("--limit", f"access.tiers.{tier}", limit)
+        place = f"access.tiers.{tier}"
+        if self._named.get(place) == "--limit":
+            self.faults.append(Fault(place, f"tier {tier!r} has two limits", "give each tier one --limit"))
+            return
+        self._put("--limit", place, limit)
 
     def _release(self, given: Mapping[str, Any]) -> None:
         chosen = [name for name in ("canary", "shadow", "hold") if given.get(name) not in (None, False)]

@@ -71,6 +71,8 @@ class Transport:
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
+            if response.status == http.HTTPStatus.METHOD_NOT_ALLOWED:
+                raise _other_version(f"{method} {path}")
             if response.status >= 400:
                 raise _error_of(response)
         except (OSError, http.client.HTTPException) as error:
@@ -121,6 +123,14 @@ def connect_unix(sock: socket.socket, path: Path) -> None:
         sock.connect(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
+
+
+def _other_version(request: str) -> errors.Conflict:
+    """Every method that the client uses is known to a control plane of the same source."""
+    return errors.Conflict(
+        f"the control plane that runs is of another version of Argosy: it does not know {request}",
+        hint="stop it with 'argosy down'; the next command or 'argosy up' starts this version",
+    )
 
 
 def _error_of(response: http.client.HTTPResponse) -> errors.ArgosyError:

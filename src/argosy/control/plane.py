@@ -131,6 +131,8 @@ class ControlPlane:
         """End cleanly: unless it was asked to keep them, nothing that was started is left."""
         self._engine.close()
         await self._serving.close()
+        if not self._keep_processes:
+            await self._services.drain()
         await self._audit.close()
         await self._services.close()
         if self._keep_processes:

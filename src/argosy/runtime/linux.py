@@ -85,6 +85,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(field) for field in fields[11:15]) / TICKS if fields else 0.0
 
 
+def minor_faults(pid: int) -> int:
+    """How often a process touched a page that was not its own yet; 0 when there is no such process."""
+    fields = stat_fields(pid)
+    return int(fields[7]) if fields else 0
+
+
 def resident_and_shared(pid: int) -> tuple[int, int]:
     """(resident, of which backed by files or shared memory) bytes; (0, 0) when there is no such process."""
     fields = read(f"/proc/{pid}/statm").split()

@@ -81,7 +81,8 @@ def decide(
     if state.calm is not None:
         desired = max(state.held, sudden, needed)
         state = replace(state, held=desired)
-        reason = _panic_reason(panic, desired, sample.ready, scaling)
+        if desired > needed:
+            reason = _panic_reason(state, sample, panic, sudden, scaling)
     desired, reason = _limited(desired, reason, ready)
     return state, _bounded(state, sample, scaling, bounds, desired, reason)
 
@@ -143,11 +144,20 @@ def _bounded(
 
 
 def _average_reason(load: float, needed: int, scaling: Scaling) -> str:
-    over = f"{scaling.stable_window_seconds:g} s"
-    unit = _UNITS[scaling.metric]
-    return f"{load:.3g} {unit} on average over {over}, {scaling.target:g} a replica: {needed} needed"
+    over = f"on average over {scaling.stable_window_seconds:g} s"
+    return _need(load, over, needed, scaling)
 
 
-def _panic_reason(load: float, desired: int, ready: int, scaling: Scaling) -> str:
-    unit = _UNITS[scaling.metric]
-    return f"{load:.3g} {unit} came suddenly to {ready} ready, {scaling.target:g} a replica: {desired} needed"
+def _panic_reason(state: ScalerState, sample: Sample, load: float, sudden: int, scaling: Scaling) -> str:
+    if not state.calm and sudden == state.held:
+        return _need(load, f"came suddenly to {sample.ready} ready", sudden, scaling)
+    over = "now" if load == sample.load else f"on average over {scaling.panic_window_seconds:g} s"
+    need = _need(load, over, sudden, scaling)
+    until = (
+        f"until it has been over for {scaling.stable_window_seconds:g} s, now for {state.calm or 0.0:.0f} s"
+    )
+    return f"{need}; a sudden load needed {state.held}, which stay {until}"
+
+
+def _need(load: float, how: str, needed: int, scaling: Scaling) -> str:
+    return f"{load:.3g} {_UNITS[scaling.metric]} {how}, {scaling.target:g} a replica: {needed} needed"

@@ -23,7 +23,7 @@ from argosy.serve.gateway.envoy.actions import BODY_LIMIT
 from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
 from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
 from argosy.serve.gateway.envoy.json_types import Json, discovery, versioned
-from argosy.serve.gateway.envoy.routes import internal_file, public_file, routing_facts
+from argosy.serve.gateway.envoy.routes import internal_file, public_file, routing_facts, stopping_file
 from argosy.serve.gateway.envoy.upstreams import CLUSTER_TYPE
 from argosy.serve.gateway.topology import Topology
 from argosy.serve.lifecycle.state import GATEWAY_ATTEMPT
@@ -52,6 +52,7 @@ class GatewayFiles:
         self._written: dict[Path, bytes] = {}
         self._clusters: dict[str, Json] | None = None
         self._routed: object = None
+        self._stopping = False
 
     @property
     def paths(self) -> GatewayPaths:
@@ -100,15 +101,24 @@ class GatewayFiles:
         self._write_clusters(wanted, wait=False)
         self._remove_stale(set(endpoints))
 
+    def refuse_callers(self) -> None:
+        """From now on no request is begun, whatever the topology says; those under way are answered."""
+        self._stopping = True
+        self._write_public_routes(stopping_file())
+
     def _write_routes(self, topology: Topology) -> None:
         facts = routing_facts(topology)
         if facts == self._routed:
             return
         self._write(Path(self.paths.internal_routes), internal_file(topology))
-        routes = versioned(public_file(topology, BODY_LIMIT))
+        if not self._stopping:
+            self._write_public_routes(public_file(topology, BODY_LIMIT))
+        self._routed = facts
+
+    def _write_public_routes(self, content: Json) -> None:
+        routes = versioned(content)
         if self._write(Path(self.paths.public_routes), routes):
             await_version(self.paths.admin_socket, PUBLIC_ROUTES, routes["version_info"])
-        self._routed = facts
 
     def _present_clusters(self) -> dict[str, Json]:
         if self._clusters is None:

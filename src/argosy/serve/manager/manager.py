@@ -15,6 +15,7 @@ from argosy.home import Home
 from argosy.runtime.protocol import AttemptId, Cause, RuntimeEvent, Sampled
 from argosy.serve.autoscaling.autoscaler import Autoscaler, Statistics
 from argosy.serve.deployment import Deployment, ServiceChange, checked
+from argosy.serve.gateway.draining import await_quiet
 from argosy.serve.gateway.files import GatewayFiles
 from argosy.serve.gateway.statistics import cluster_statistics
 from argosy.serve.gateway.topology import HeaderRule, RevokedToken, Share, Topology
@@ -60,6 +61,7 @@ from argosy.serve.manager.views import service_view
 log = logging.getLogger(__name__)
 
 _PREFIXES = ("service-", "gateway-")
+_DRAIN_SECONDS = 15.0
 _STORE_AGAIN_SECONDS = 1.0
 
 
@@ -196,6 +198,17 @@ class ServiceManager:
             for service in services
             if service.revisions
         ]
+
+    async def drain(self) -> None:
+        """Before all is stopped: begin no more requests, and answer those under way, for 15 s at the most."""
+        if self._state.gateway.phase is not GatewayPhase.UP:
+            return
+        try:
+            self._files.refuse_callers()
+        except Unavailable as error:
+            log.warning("requests that come while everything is stopped break: %s", error.message)
+        if not await await_quiet(self._files.paths.admin_socket, _DRAIN_SECONDS):
+            log.warning("requests that were not answered within %g s break", _DRAIN_SECONDS)
 
     async def close(self) -> None:
         """Let go of everything; processes and gateway go on."""

@@ -82,8 +82,16 @@ def replica_errors() -> list[Json]:
             code="unavailable",
             hint=state,
         ),
+        # Envoy's details of a connection that could not be made name files of the home.
         _mapper(
-            _flags("UF", "UC", "URX", "LR", "UR"),
+            _flags("UF"),
+            retry_after=1,
+            error="no replica for %PATH(NQ)% can be reached, nor the control plane, which starts them",
+            code="unavailable",
+            hint=state,
+        ),
+        _mapper(
+            _flags("UC", "URX", "LR", "UR"),
             retry_after=1,
             error="the replicas for %PATH(NQ)% gave no answer (%RESPONSE_CODE_DETAILS%)",
             code="unavailable",

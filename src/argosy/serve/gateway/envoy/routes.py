@@ -8,7 +8,7 @@ from argosy.serve.about import server_metadata
 from argosy.serve.gateway.envoy.actions import lead_route
 from argosy.serve.gateway.envoy.grpc_routes import grpc_routes
 from argosy.serve.gateway.envoy.guards import admitted, guarded, has_admission
-from argosy.serve.gateway.envoy.json_types import Json, direct, direct_text, discovery
+from argosy.serve.gateway.envoy.json_types import Json, direct, direct_text, discovery, header
 from argosy.serve.gateway.envoy.leads import (
     Lead,
     Living,
@@ -29,7 +29,14 @@ from argosy.serve.gateway.envoy.names import (
 from argosy.serve.gateway.envoy.refusals import too_large_body
 from argosy.serve.gateway.topology import RevokedToken, Topology
 
-__all__ = ["GATEWAY_HEALTH", "REVISION_HEADER", "internal_file", "public_file", "routing_facts"]
+__all__ = [
+    "GATEWAY_HEALTH",
+    "REVISION_HEADER",
+    "internal_file",
+    "public_file",
+    "routing_facts",
+    "stopping_file",
+]
 
 ROUTE_TYPE = "envoy.config.route.v3.RouteConfiguration"
 
@@ -59,6 +66,19 @@ def public_file(topology: Topology, body_limit: int) -> Json:
     host |= _unless_revoked(topology.revoked, routes)
     # A token is for the gateway: no replica needs it, and none can lose it.
     return _configuration(PUBLIC, [host], removed=("authorization",))
+
+
+def stopping_file() -> Json:
+    """What callers see while Argosy stops: what is under way is answered, and nothing more is begun."""
+    refusal = direct(
+        {"prefix": "/"},
+        503,
+        headers=(header("retry-after", "5"),),
+        error="Argosy is being stopped",
+        code="unavailable",
+        hint="'argosy up' brings its services back",
+    )
+    return _configuration(PUBLIC, [{"name": PUBLIC, "domains": ["*"], "routes": [refusal]}])
 
 
 def internal_file(topology: Topology) -> Json:
