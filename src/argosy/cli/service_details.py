@@ -71,7 +71,7 @@ def _revision_rows(revision: RevisionView) -> list[tuple[str, ...]]:
         number,
         _traffic(revision),
         revision.state,
-        _ready([*replicas, *revision.routers]),
+        _ready(replicas),
         timestamp_text(revision.created_at),
         revision.user or revision.run,
         revision.reason,
@@ -80,6 +80,8 @@ def _revision_rows(revision: RevisionView) -> list[tuple[str, ...]]:
         (f"  {member.name}", "", member.digest[:12], _ready(member.replicas), "", "", "")
         for member in revision.members
     ]
+    if revision.routers:
+        members.append(("  router", "", "", _ready(revision.routers), "", "", ""))
     return [whole, *members]
 
 
