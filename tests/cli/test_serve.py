@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from argosy.cli.service_arguments import parse_limit
 from argosy.cli.service_description import describe
 from argosy.errors import InvalidRequest
 from argosy.flow.service_options import (
@@ -155,6 +156,7 @@ def test_a_file_that_is_none_is_one_message(folder: Path, text: str, words: str)
         ({"hash_header": "x-user"}, "--hash-header", "'least_request'", "ring_hash"),
         ({"limit": ("foo",)}, "--limit", "not TIER=", "anonymous=2:4:100/1h"),
         ({"limit": ("a=:4",)}, "--limit", "their concurrency is not limited", "drop the queue"),
+        ({"limit": ("a=::5/minutely",)}, "--limit", "not a length of time", "30s"),
         ({"limit": ("a=::5/soon",)}, "--limit", "not a length of time", "30s"),
         ({"tile": "256"}, "--tile", "not HEIGHTxWIDTH", "256x256"),
         ({"tile": "256x256"}, "--tile", "strategy is 'replicated'", "sharded"),
@@ -278,3 +280,14 @@ def test_the_file_in_the_documentation_describes_a_service(folder: Path) -> None
     (folder / "service.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     request = describe([], {"file": folder / "service.yaml"})
     assert request.options.access.tiers["anonymous"] == TierLimit(2, 4, 100, 3600.0)
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds"),
+    [("/second", 1), ("/minute", 60), ("/hour", 3600), ("/day", 86400), ("/10 minutes", 600), ("/h", 3600)],
+)
+def test_the_period_of_a_limit_may_be_a_word(period: str, seconds: float) -> None:
+    assert parse_limit(f"anonymous=2:1:5{period}") == (
+        "anonymous",
+        {"concurrency": 2, "queue": 1, "requests": 5, "period_seconds": seconds},
+    )
