@@ -119,7 +119,21 @@ def _cluster(revision: Revision, part: str) -> Cluster:
         for replica in revision.of(part)
         if replica.phase is ReplicaPhase.READY and replica.port is not None
     )
-    return Cluster(cluster_name(revision, part), endpoints, revision.deployment.options.balancing)
+    name, balancing = cluster_name(revision, part), revision.deployment.options.balancing
+    return Cluster(name, endpoints, balancing, _room(revision, part))
+
+
+def _room(revision: Revision, part: str) -> int:
+    """What its replicas take before one of them refuses: of each, what waits, and one that is under way.
+
+    An ensemble takes no more than its narrowest member. A sharded service is bounded by its router's window.
+    """
+    if part == COMPARER or (part == ROUTER and revision.is_sharded):
+        return 0
+    each = revision.deployment.options.batching.queue_requests + 1
+    members = revision.members if part == ROUTER else (part,)
+    ready = [sum(one.phase is ReplicaPhase.READY for one in revision.of(member)) for member in members]
+    return each * min((count for count in ready if count), default=0)
 
 
 def _backend(revision: Revision) -> Backend:

@@ -106,7 +106,7 @@ def _admission(lead: Lead, match: Json, guard: _Guard) -> Json:
     facts: dict[str, Any] = {
         "service": lead.service,
         "tier": guard.tier,
-        "concurrency": guard.limit.concurrency,
+        "concurrency": f"{guard.limit.concurrency} request{'' if guard.limit.concurrency == 1 else 's'}",
         "queue": guard.limit.queue,
     }
     return {

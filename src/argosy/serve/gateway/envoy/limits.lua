@@ -98,8 +98,8 @@ local function refuse(handle, facts, user, wait)
   local whose = user and ("user '" .. user .. "'") or "the anonymous caller at this address"
   local fields = {
     '"error":' .. quoted(string.format(
-      "%s has made %d requests to service '%s' in the last %g s, which is all that tier '%s' may",
-      whose, facts.requests, facts.service, facts.period, facts.tier)),
+      "%s has made %d request%s to service '%s' in the last %g s, which is all that tier '%s' allows",
+      whose, facts.requests, facts.requests == 1 and "" or "s", facts.service, facts.period, facts.tier)),
     '"code":"limited"',
     '"hint":' .. quoted(string.format("send the request again in %d s", seconds)),
     '"limit":"requests"',
