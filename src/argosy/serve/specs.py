@@ -24,8 +24,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
 class RouterSpec(msgspec.Struct, frozen=True):
     """The router of an ensemble, of a sharded service, or both. ``members`` are model names to ask at the
     gateway's internal ``socket`` under ``authority``, which stands for one revision of the service.
-    ``sources`` is the folder of source snapshots, for the user's functions. ``parts`` is how many sub-requests
-    of a sharded service it may have under way: no more than one shard takes, as a hash may name one for all."""
+    ``sources`` is the folder of source snapshots, for the user's functions. ``parts`` is how many parts of
+    large requests may be under way: no more than one shard takes, since a hash may name one for all."""
 
     service: str
     members: tuple[str, ...]
