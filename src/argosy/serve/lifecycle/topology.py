@@ -124,13 +124,15 @@ def _cluster(revision: Revision, part: str) -> Cluster:
 
 
 def _room(revision: Revision, part: str) -> int:
-    """What its replicas take before one of them refuses: of each, what waits, and one that is under way.
+    """What its replicas take before one of them refuses: of each, what waits, and the batch under way, which
+    was what waited before.
 
     An ensemble takes no more than its narrowest member. A sharded service is bounded by its router's window.
     """
     if part == COMPARER or (part == ROUTER and revision.is_sharded):
         return 0
-    each = revision.deployment.options.batching.queue_requests + 1
+    batching = revision.deployment.options.batching
+    each = batching.queue_requests + min(batching.queue_requests, batching.max_batch_size)
     members = revision.members if part == ROUTER else (part,)
     ready = [sum(one.phase is ReplicaPhase.READY for one in revision.of(member)) for member in members]
     return each * min((count for count in ready if count), default=0)
