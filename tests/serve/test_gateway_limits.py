@@ -330,6 +330,24 @@ async def test_a_request_that_another_limit_refused_is_not_counted(tmp_path: Pat
 
 
 @asynchronous
+async def test_a_request_that_the_replicas_had_no_room_for_is_not_counted(tmp_path: Path) -> None:
+    limits = {"anonymous": TierLimit(requests=2, period_seconds=3600)}
+    async with gateway(tmp_path) as home:
+        await _start(home, Access(limits), replicas=1)
+        home.files.write(_topology(Access(limits), [home.standins[0].port], room=1))
+        await _bound(home, "m.r1", 1)
+        home.standins[0].gate.clear()
+        first = asyncio.create_task(home.ask("POST", PREDICT))
+        await until(lambda: home.standins[0].waiting == 1, "the first")
+        for _ in range(5):
+            assert document(await home.ask("POST", PREDICT))["limit"] == "queue"
+        home.standins[0].gate.set()
+        await first
+        statuses = [(await home.ask("POST", PREDICT)).status for _ in range(3)]
+        assert statuses == [200, 429, 429]
+
+
+@asynchronous
 async def test_nothing_but_models_is_reachable_from_outside(tmp_path: Path) -> None:
     async with gateway(tmp_path) as home:
         await _start(home, Access({"anonymous": TierLimit(concurrency=1)}, require_token=False))
