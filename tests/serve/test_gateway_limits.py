@@ -13,6 +13,7 @@ import pytest
 
 from argosy.flow.service_options import Access, TierLimit
 from argosy.serve.access.keys import signing_key
+from argosy.serve.gateway.statistics import cluster_statistics
 from argosy.serve.gateway.topology import (
     Backend,
     Cluster,
@@ -397,6 +398,8 @@ async def test_what_the_replicas_have_no_room_for_is_refused_before_them_and_the
                 assert refused.headers[b"retry-after"] == b"1"
                 assert PREDICT in body["error"]
         assert sum(len(one.asked) for one in home.standins) == 5
+        counted = (await cluster_statistics(home.files.paths.admin_socket))["m.r1"]
+        assert (counted.active, counted.refused) == (5, 4)
         for one in home.standins:
             one.gate.set()
         assert [response.status for response in await asyncio.gather(*held)] == [200] * 5
