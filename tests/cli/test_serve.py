@@ -169,6 +169,7 @@ def test_a_file_that_is_none_is_one_message(folder: Path, text: str, words: str)
         ({"canary": 10, "hold": True}, "release", "--canary and --hold", "choose one"),
         ({"aggregate": "sum"}, "--aggregate", "'sum'", "'mean'"),
         ({"aggregate": "weighted_mean"}, "--weights", "0 weights for 1 models", "one weight for each"),
+        ({"aggregate": "cleaning.py:drop"}, "--aggregate", "several models, and there is one", "name more"),
         ({"weights": "1"}, "--weights", "aggregate is 'mean'", "weighted_mean"),
         ({"replicas": "0:1", "strategy": "sharded"}, "--replicas", "at least one replica", "event"),
         ({"labels": Path("none.txt")}, "--labels", "there is no file", "check the path"),
