@@ -13,10 +13,11 @@ _MEMORY_FACTORS = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
 _DURATION_FACTORS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_WORDS = "second|minute|hour|day|week"
 # Three thousand years, or as many units of memory: what is beyond is a slip of the pen.
 _LARGEST = 1e11
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(k|M|G|T|Ki|Mi|Gi|Ti)?B?")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*((?:{_WORDS})s?|ms|[smhdw])")
 _CPU = re.compile(r"(\d+(?:\.\d+)?)(m)?")
 
 
@@ -47,14 +48,14 @@ def parse_cpu(text: str | int | float) -> float:
 
 
 def parse_duration(value: str | int | float | timedelta) -> timedelta:
-    """The duration of ``300ms``, ``30s``, ``5m``, ``2h``, ``14d``, ``2w``; a number is seconds."""
+    """The duration of ``300ms``, ``30s``, ``2h``, ``14d``, ``1 minute``; a number is seconds."""
     if isinstance(value, timedelta) and value > timedelta(0):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST:
         return timedelta(seconds=value)
     parts = _DURATION.findall(value) if isinstance(value, str) else []
     whole = "".join(number + unit for number, unit in parts)
-    seconds = sum(float(n) * _DURATION_FACTORS[unit] for n, unit in parts)
+    seconds = sum(float(n) * _DURATION_FACTORS[unit if unit == "ms" else unit[0]] for n, unit in parts)
     if not 0 < seconds < _LARGEST or whole != re.sub(r"\s", "", str(value)):
         raise InvalidRequest(
             f"duration {value!r} is not a length of time",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from argosy.cli.commands.serve import request_data
+from argosy.cli.service_arguments import parse_limit
 from argosy.cli.service_description import describe
 from argosy.errors import InvalidRequest
 from argosy.flow.service_options import (
@@ -156,6 +157,8 @@ def test_a_file_that_is_none_is_one_message(folder: Path, text: str, words: str)
         ({"hash_header": "x-user"}, "--hash-header", "'least_request'", "ring_hash"),
         ({"limit": ("foo",)}, "--limit", "not TIER=", "anonymous=2:4:100/1h"),
         ({"limit": ("a=:4",)}, "--limit", "their concurrency is not limited", "drop the queue"),
+        ({"limit": ("a=::5/minutely",)}, "--limit", "'minutely' is not a length of time", "30s"),
+        ({"limit": ("a=::5/",)}, "--limit", "'' is not a length of time", "minute"),
         ({"limit": ("a=::5/soon",)}, "--limit", "not a length of time", "30s"),
         ({"limit": ("a=1", "a=2")}, "--limit", "two limits", "one --limit"),
         ({"tile": "256"}, "--tile", "not HEIGHTxWIDTH", "256x256"),
@@ -168,6 +171,7 @@ def test_a_file_that_is_none_is_one_message(folder: Path, text: str, words: str)
         ({"canary": 10, "hold": True}, "release", "--canary and --hold", "choose one"),
         ({"aggregate": "sum"}, "--aggregate", "'sum'", "'mean'"),
         ({"aggregate": "weighted_mean"}, "--weights", "0 weights for 1 models", "one weight for each"),
+        ({"aggregate": "cleaning.py:drop"}, "--aggregate", "several models, and there is one", "name more"),
         ({"weights": "1"}, "--weights", "aggregate is 'mean'", "weighted_mean"),
         ({"replicas": "0:1", "strategy": "sharded"}, "--replicas", "at least one replica", "event"),
         ({"labels": Path("none.txt")}, "--labels", "there is no file", "check the path"),
@@ -308,3 +312,14 @@ IMAGES = {"images": "BYTES [-1] holds encoded images"}
 )
 def test_the_request_to_paste_is_one_that_the_model_takes(metadata: dict[str, Any], data: str) -> None:
     assert request_data(metadata) == data
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds"),
+    [("/second", 1), ("/minute", 60), ("/hour", 3600), ("/day", 86400), ("/10 minutes", 600), ("/h", 3600)],
+)
+def test_the_period_of_a_limit_may_be_a_word(period: str, seconds: float) -> None:
+    assert parse_limit(f"anonymous=2:1:5{period}") == (
+        "anonymous",
+        {"concurrency": 2, "queue": 1, "requests": 5, "period_seconds": seconds},
+    )

@@ -30,7 +30,15 @@ def test_memory_that_is_no_size_is_refused_with_an_example(text: str | int) -> N
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("300ms", 0.3), ("30s", 30), ("1h 30m", 5400), ("14d", 1209600), ("2w", 1209600), (5, 5)],
+    [
+        ("300ms", 0.3),
+        ("30s", 30),
+        ("1h 30m", 5400),
+        ("14d", 1209600),
+        ("2w", 1209600),
+        ("1 hour 2minutes", 3720),
+        (5, 5),
+    ],
 )
 def test_durations_are_read_with_their_units(text: str | int, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)

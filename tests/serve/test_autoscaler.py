@@ -68,6 +68,26 @@ async def test_requests_under_way_and_waiting_for_a_connection_make_replicas() -
 
 
 @asynchronous
+async def test_what_replicas_have_no_room_for_makes_replicas_too() -> None:
+    for metric, target, cluster in (
+        (ScaleMetric.CONCURRENCY, 4.0, "fashion.r1.cnn"),
+        (ScaleMetric.RPS, 100.0, "fashion.r1.cnn"),
+        (ScaleMetric.CONCURRENCY, 4.0, "fashion.r1"),
+    ):
+        scene = Scene(
+            Scaling(metric=metric, target=target), "cnn", *(("mlp",) if cluster == "fashion.r1" else ())
+        )
+        scene.statistics = {cluster: ClusterStatistics()}
+        assert set(await scene.tick()) == {1}
+        own = ClusterStatistics(active=3, total=1000)
+        scene.statistics = {"fashion.r1.cnn": own, "fashion.r1.mlp": own} | {
+            cluster: ClusterStatistics(active=3, total=1000, refused=10**6)
+        }
+        assert set(await scene.tick()) == {5}
+        await scene.autoscaler.close()
+
+
+@asynchronous
 async def test_what_the_activator_holds_counts_once() -> None:
     scene = Scene(Scaling(target=4.0))
     scene.held = 9

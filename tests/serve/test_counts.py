@@ -208,6 +208,20 @@ def test_where_a_replica_speaks_grpc_is_told_to_the_gateway() -> None:
     assert [(one.port, one.grpc_port) for one in cluster.endpoints] == [(5000, 5001)]
 
 
+def test_the_room_of_a_model_is_that_of_its_ready_replicas_and_of_an_ensemble_that_of_its_narrowest() -> None:
+    world = World()
+    world.serve("cnn", replicas=2)
+    (alone,) = topology(world.state).clusters
+    assert alone.room == 2 * (256 + 64)
+    world.end(FIRST)
+    assert topology(world.state).clusters[0].room == 256 + 64
+    several = World()
+    several.serve("cnn", "mlp", replicas=2)
+    several.end(FIRST)
+    rooms = {one.name: one.room for one in topology(several.state).clusters}
+    assert rooms == {"fashion.r1": 320, "fashion.r1.cnn": 320, "fashion.r1.mlp": 640}
+
+
 def check(world: World, reason: str, attempt: str = FIRST) -> None:
     replica = world.replica(attempt)
     world.feed(ReplicaChecked(world.time, replica.attempt, replica.token, reason))

@@ -18,6 +18,7 @@ from argosy.runtime.protocol import Program
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT
 from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
 from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
+from argosy.serve.gateway.envoy.room import room_file
 from argosy.serve.gateway.envoy.routes import internal_file, public_file
 from argosy.serve.gateway.files import GatewayFiles, Remembered, choose_port, gateway_spec
 from argosy.serve.gateway.topology import (
@@ -48,7 +49,7 @@ TOPOLOGY = Topology(
         Cluster("digits.r2.cnn", (Endpoint("cnn.0", 5001), Endpoint("cnn.1", 5002))),
         Cluster("digits.r2.mlp", ()),
         Cluster("digits.r2", (Endpoint("router-0", 5003),)),
-        Cluster("digits.r3.cnn", (Endpoint("cnn.0", 5004),)),
+        Cluster("digits.r3.cnn", (Endpoint("cnn.0", 5004),), room=257),
     ),
     backends=(
         Backend("digits", 2, "r2.digits", MODELS, version=2),
@@ -73,6 +74,7 @@ SMALL = replace(
 )
 PATHS = GatewayPaths(
     clusters="/g/clusters.json",
+    room="/g/room.json",
     public_routes="/g/public.json",
     internal_routes="/g/internal.json",
     jwks="/g/jwks.json",
@@ -88,6 +90,7 @@ PATHS = GatewayPaths(
     [
         ("bootstrap", bootstrap(8080, PATHS)),
         ("clusters", {"clusters": clusters(TOPOLOGY, "/g/endpoints", "/run/activator.sock")}),
+        ("room", room_file(TOPOLOGY)),
         ("endpoints", endpoints_files(TOPOLOGY.clusters[0], "/run/activator.sock")),
         ("public_routes", public_file(SMALL, BODY_LIMIT)),
         ("internal_routes", internal_file(SMALL)),

@@ -13,6 +13,7 @@ import pytest
 
 from argosy.flow.service_options import Access, TierLimit
 from argosy.serve.access.keys import signing_key
+from argosy.serve.gateway.statistics import cluster_statistics
 from argosy.serve.gateway.topology import (
     Backend,
     Cluster,
@@ -43,10 +44,12 @@ async def _start(
     return made
 
 
-def _topology(access: Access, ports: list[int], revoked: tuple[RevokedToken, ...] = ()) -> Topology:
+def _topology(
+    access: Access, ports: list[int], revoked: tuple[RevokedToken, ...] = (), room: int = 0
+) -> Topology:
     endpoints = tuple(Endpoint(f"a.{number}", port) for number, port in enumerate(ports))
     return Topology(
-        (Cluster("m.r1", endpoints),),
+        (Cluster("m.r1", endpoints, room=room),),
         (
             Backend("m", 1, "r1.m", (("m", "m.r1"),), 1),
             Backend("free", 1, "r1.free", (("free", "m.r1"),), 1),
@@ -233,7 +236,7 @@ async def test_requests_in_a_period_are_counted_for_each_caller_and_the_time_to_
             body = document(refused)
             assert (refused.status, body["limit"], body["tier"]) == (429, "requests", "anonymous")
             assert 3590 <= int(refused.headers[b"retry-after"]) == body["retry_after"] <= 3600
-            assert "made 1 requests to service 'm' in the last 3600 s" in body["error"]
+            assert "made 1 request to service 'm' in the last 3600 s" in body["error"]
             assert refused.headers[b"x-argosy-refused"] == b"requests"
         assert (await home.ask("GET", "/v1/models/m")).status == 200
         # A change of the routes forgets nothing.
@@ -328,6 +331,24 @@ async def test_a_request_that_another_limit_refused_is_not_counted(tmp_path: Pat
 
 
 @asynchronous
+async def test_a_request_that_the_replicas_had_no_room_for_is_not_counted(tmp_path: Path) -> None:
+    limits = {"anonymous": TierLimit(requests=2, period_seconds=3600)}
+    async with gateway(tmp_path) as home:
+        await _start(home, Access(limits), replicas=1)
+        home.files.write(_topology(Access(limits), [home.standins[0].port], room=1))
+        await _bound(home, "m.r1", 1)
+        home.standins[0].gate.clear()
+        first = asyncio.create_task(home.ask("POST", PREDICT))
+        await until(lambda: home.standins[0].waiting == 1, "the first")
+        for _ in range(5):
+            assert document(await home.ask("POST", PREDICT))["limit"] == "queue"
+        home.standins[0].gate.set()
+        await first
+        statuses = [(await home.ask("POST", PREDICT)).status for _ in range(3)]
+        assert statuses == [200, 429, 429]
+
+
+@asynchronous
 async def test_nothing_but_models_is_reachable_from_outside(tmp_path: Path) -> None:
     async with gateway(tmp_path) as home:
         await _start(home, Access({"anonymous": TierLimit(concurrency=1)}, require_token=False))
@@ -350,3 +371,46 @@ async def test_nothing_but_models_is_reachable_from_outside(tmp_path: Path) -> N
             response = await home.ask("POST", "/v1/models/free:predict", headers={name: "~activator"})
             assert document(response)["name"] == "s0" or document(response)["name"] == "s1"
             assert name == "x-argosy-cluster" or name not in document(response)["headers"]
+
+
+@asynchronous
+async def test_what_the_replicas_have_no_room_for_is_refused_before_them_and_the_room_grows_with_them(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as home:
+        limits = {"signed-in": TierLimit(concurrency=50)}
+        await _start(home, Access(limits))
+        ports = [one.port for one in home.standins]
+        for one in home.standins:
+            one.gate.clear()
+        held: list[asyncio.Task[Response]] = []
+        for room in (3, 5):
+            home.files.write(_topology(Access(limits), ports, room=room))
+            await _bound(home, "m.r1", room)
+            while len(held) < room:
+                held.append(asyncio.create_task(home.ask("POST", PREDICT)))
+            await home.active("m.r1", room)
+            for headers in ({}, _token(home)):
+                refused = await home.ask("POST", PREDICT, headers=headers)
+                body = document(refused)
+                assert (refused.status, body["code"], body["limit"]) == (429, "overloaded", "queue"), body
+                assert refused.headers[b"x-argosy-refused"] == b"queue"
+                assert refused.headers[b"retry-after"] == b"1"
+                assert PREDICT in body["error"]
+        assert sum(len(one.asked) for one in home.standins) == 5
+        counted = (await cluster_statistics(home.files.paths.admin_socket))["m.r1"]
+        assert (counted.active, counted.refused) == (5, 4)
+        for one in home.standins:
+            one.gate.set()
+        assert [response.status for response in await asyncio.gather(*held)] == [200] * 5
+
+
+async def _bound(home: Gateway, cluster: str, room: int) -> None:
+    """Until Envoy lets in so many requests."""
+    deadline = asyncio.get_running_loop().time() + 20
+    while True:
+        found = (await home.admin("GET", "/clusters")).body.decode()
+        if f"{cluster}::default_priority::max_requests::{room}\n" in found:
+            return
+        assert asyncio.get_running_loop().time() < deadline, found
+        await asyncio.sleep(0.01)

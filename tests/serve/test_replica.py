@@ -132,6 +132,7 @@ async def test_requests_beyond_the_queue_are_refused_with_a_time_to_come_back(tm
     assert set(statuses) == {200, 429}
     refused = next(response for response in responses if response.status == 429)
     assert refused.headers[b"retry-after"] == b"1"
+    assert refused.headers[b"x-argosy-refused"] == b"queue"
     assert json.loads(refused.body)["code"] == "overloaded"
 
 

@@ -92,11 +92,19 @@ def parse_limit(text: str) -> tuple[str, dict[str, Any]]:
         if not slash:
             raise _no_limit(text)
         limit["requests"] = _number(requests, text)
-        written = period.strip()
-        limit["period_seconds"] = parse_duration(
-            written if written[:1].isdigit() else f"1{written}"
-        ).total_seconds()
+        limit["period_seconds"] = _period(period.strip())
     return tier.strip(), limit
+
+
+def _period(text: str) -> float:
+    """``1h``, ``10 minutes``, and without a number one of its kind: ``hour``."""
+    try:
+        return parse_seconds(text if text[:1].isdigit() else f"1{text}")
+    except InvalidRequest:
+        raise InvalidRequest(
+            f"period {text!r} is not a length of time",
+            hint="write second, minute, hour or day, or a number with a unit, such as 30s or 10 minutes",
+        ) from None
 
 
 def _number(text: str, whole: str) -> int:

@@ -276,6 +276,14 @@ def describe(models: Sequence[str], given: Mapping[str, Any], *, detach: bool = 
     )
     if not request.name:
         told.faults.append(Fault("name", "the service has no name", "write --name NAME"))
+    if len(found) == 1 and request.aggregate == "function":
+        told.faults.append(
+            Fault(
+                "aggregate",
+                "a function makes one answer of several models, and there is one",
+                "drop the function, or name more models",
+            )
+        )
     named = {fault.place for fault in told.faults}
     wrong = faults(options, request.replicas, request.aggregate, len(found) or None)
     told.faults += [fault for fault in wrong if fault.place not in named]

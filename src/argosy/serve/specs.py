@@ -24,7 +24,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
 class RouterSpec(msgspec.Struct, frozen=True):
     """The router of an ensemble, of a sharded service, or both. ``members`` are model names to ask at the
     gateway's internal ``socket`` under ``authority``, which stands for one revision of the service.
-    ``sources`` is the folder of source snapshots, for the user's functions."""
+    ``sources`` is the folder of source snapshots, for the user's functions. ``parts`` is how many parts of
+    large requests may be under way: no more than one shard takes, since a hash may name one for all."""
 
     service: str
     members: tuple[str, ...]
@@ -35,6 +36,7 @@ class RouterSpec(msgspec.Struct, frozen=True):
     ensemble: Ensemble = Ensemble()
     sharding: Sharding | None = None
     sources: str = ""
+    parts: int = 64
 
 
 class ComparerSpec(msgspec.Struct, frozen=True):

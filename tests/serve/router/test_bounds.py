@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ..harness import asynchronous, until  # noqa: TID252
-from .shards import ONE, doubling, numbers, predictions
+from .shards import ONE, doubling, numbers, predictions, sent
 from .standin import Asked, RouterProcess, Told, router
 
 pytestmark = pytest.mark.slow
@@ -59,6 +59,20 @@ async def test_fifty_thousand_instances_need_no_more_memory_than_the_window(tmp_
         # The request is 100 MB, its answer 6 MB.
         assert grown < 40 * 2**20, grown
         assert served.members.most_under_way <= 16
+
+
+@asynchronous
+async def test_shards_are_asked_no_more_at_once_than_they_take(tmp_path: Path) -> None:
+    async def serve(asked: Asked) -> Told:
+        await asyncio.sleep(0)
+        return doubling(asked)
+
+    async with router(tmp_path, serve, ONE, sharding={"rows": 4}, parts=3) as served:
+        asking = [asyncio.create_task(served.predict(numbers(200))) for _ in range(4)]
+        for answer in await asyncio.gather(*asking):
+            assert answer.status == 200
+        assert len(sent(served)) == 4 * 50
+        assert served.members.most_under_way <= 3
 
 
 @pytest.mark.parametrize(("tile", "status"), [(None, b"200"), ((2, 3), b"400")])

@@ -13,7 +13,7 @@ from argosy.serve.router.quorum import Failure, Outcome, settle
 
 OK = Response(200, b"{}", {})
 WRONG = Response(400, b'{"error": "instances[0] is wrong"}', {})
-BUSY = Response(429, b'{"error": "full"}', {b"retry-after": b"2"})
+BUSY = Response(429, b'{"error": "full"}', {b"retry-after": b"2", b"x-argosy-refused": b"queue"})
 BROKEN = Response(500, b"boom", {})
 OUTCOMES = st.lists(st.sampled_from([OK, WRONG, BUSY, BROKEN, Failure("gone")]), min_size=1, max_size=6)
 
@@ -50,3 +50,4 @@ def test_a_full_queue_is_passed_on_with_its_time() -> None:
         settle({"a": OK, "b": BUSY}, 0)
     assert caught.value.answer.status == 429
     assert (b"retry-after", b"2") in caught.value.answer.headers
+    assert (b"x-argosy-refused", b"queue") in caught.value.answer.headers

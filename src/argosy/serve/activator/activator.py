@@ -27,6 +27,7 @@ from argosy.serve.activator.core import (
     next_due,
 )
 from argosy.serve.http.client import Client, RequestFailed
+from argosy.serve.http.messages import QUEUE_FULL
 from argosy.serve.http.server import JSON, Answer, Headers, Request
 
 CLUSTER_HEADER = b"x-argosy-cluster"
@@ -169,4 +170,6 @@ def _refusal(turn: Refuse) -> Answer:
         "hint": f"send the request again after {turn.retry_after} s",
     }
     headers = (*JSON, (b"retry-after", str(turn.retry_after).encode()))
+    if turn.status == 429:
+        headers += QUEUE_FULL
     return Answer(turn.status, orjson.dumps(body), headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from argosy.errors import ArgosyError
 from argosy.flow.service_options import ScaleMetric
@@ -21,6 +22,17 @@ QUIET_FACTOR = 2.0
 
 Statistics = Mapping[str, ClusterStatistics]
 _NOTHING = ClusterStatistics()
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Requests a second that replicas were sent, and that they had no room for."""
+
+    taken: float = 0.0
+    refused: float = 0.0
+
+
+_STILL = Rates()
 
 
 class Autoscaler:
@@ -42,7 +54,7 @@ class Autoscaler:
         self._watched: tuple[Scalable, ...] = ()
         self._states: dict[Key, ScalerState] = {}
         self._reasons: dict[Key, str] = {}
-        self._totals: dict[str, tuple[float, int]] = {}
+        self._totals: dict[str, tuple[float, ClusterStatistics]] = {}
         self._usage: dict[tuple[AttemptId, int], tuple[float, int]] = {}
         self._task: asyncio.Task[None] | None = None
         self._quiet = True
@@ -89,7 +101,7 @@ class Autoscaler:
         """One sample and one decision for each."""
         statistics = await self._read()
         now = asyncio.get_running_loop().time()
-        rates = {name: self._rate(name, one.total, now) for name, one in statistics.items()}
+        rates = {name: self._rates_of(name, one, now) for name, one in statistics.items()}
         self._totals = {name: self._totals[name] for name in statistics}
         self._quiet = True
         for one in self._watched:
@@ -103,27 +115,31 @@ class Autoscaler:
                 log.info("%s.r%d.%s: %d replicas: %s", *one.key, decision.desired, decision.reason)
                 self._on_desired(*one.key, decision.desired)
 
-    def _rate(self, cluster: str, total: int, now: float) -> float:
-        """Requests a second since the last sample. A gateway that started again counts from zero."""
-        before = self._totals.get(cluster)
-        self._totals[cluster] = (now, total)
-        if before is None or now <= before[0]:
-            return 0.0
-        came = total - before[1] if total >= before[1] else total
-        return came / (now - before[0])
+    def _rates_of(self, cluster: str, counted: ClusterStatistics, now: float) -> Rates:
+        """Since the last sample. A gateway that started again counts from zero."""
+        before, last = self._totals.get(cluster, (now, counted))
+        self._totals[cluster] = (now, counted)
+        if now <= before:
+            return _STILL
+        since = last if counted.total >= last.total and counted.refused >= last.refused else _NOTHING
+        seconds = now - before
+        return Rates((counted.total - since.total) / seconds, (counted.refused - since.refused) / seconds)
 
-    def _sample(self, one: Scalable, statistics: Statistics, rates: Mapping[str, float]) -> Sample:
+    def _sample(self, one: Scalable, statistics: Statistics, rates: Mapping[str, Rates]) -> Sample:
         under_way = self._under_way(one.cluster, statistics)
-        rate = rates.get(one.cluster, 0.0)
-        entered = self._under_way(one.entry, statistics) + rates.get(one.entry, 0.0)
+        rate = rates.get(one.cluster, _STILL).taken
+        # What is refused would be under way for as long as the others are.
+        refused = sum(rates.get(name, _STILL).refused for name in {one.cluster, one.entry})
+        wanted = 1.0 + refused / max(rate, 1.0)
+        entered = self._under_way(one.entry, statistics) + rates.get(one.entry, _STILL).taken
         used = [self._usage.get(key, (0.0, 0)) for key in one.ready]
         load = {
-            ScaleMetric.CONCURRENCY: float(under_way),
-            ScaleMetric.RPS: rate,
+            ScaleMetric.CONCURRENCY: under_way * wanted,
+            ScaleMetric.RPS: rate + refused,
             ScaleMetric.CPU: 100.0 * sum(cores for cores, _ in used),
             ScaleMetric.MEMORY: sum(size for _, size in used) / 2**20,
         }[one.scaling.metric]
-        return Sample(load, bool(under_way or rate or entered), len(one.ready))
+        return Sample(load, bool(under_way or rate or entered or refused), len(one.ready))
 
     def _under_way(self, cluster: str, statistics: Statistics) -> int:
         """The activator is an endpoint of the cluster, so the gateway may count what it holds too."""

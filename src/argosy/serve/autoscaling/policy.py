@@ -20,7 +20,7 @@ MOST_SHRINKAGE = 2.0
 _TINY = 1e-9
 
 _UNITS = {
-    ScaleMetric.CONCURRENCY: "requests under way",
+    ScaleMetric.CONCURRENCY: "requests under way or refused",
     ScaleMetric.RPS: "requests/s",
     ScaleMetric.CPU: "% of a core",
     ScaleMetric.MEMORY: "MiB",

@@ -23,6 +23,7 @@ from argosy.serve.gateway.envoy.actions import BODY_LIMIT
 from argosy.serve.gateway.envoy.bootstrap import GatewayPaths, bootstrap
 from argosy.serve.gateway.envoy.clusters import clusters, endpoints_files
 from argosy.serve.gateway.envoy.json_types import Json, discovery, versioned
+from argosy.serve.gateway.envoy.room import room_file
 from argosy.serve.gateway.envoy.routes import internal_file, public_file, routing_facts, stopping_file
 from argosy.serve.gateway.envoy.upstreams import CLUSTER_TYPE
 from argosy.serve.gateway.topology import Topology
@@ -58,6 +59,7 @@ class GatewayFiles:
     def paths(self) -> GatewayPaths:
         return GatewayPaths(
             clusters=str(self._folder / "clusters.json"),
+            room=str(self._folder / "room.json"),
             public_routes=str(self._folder / "public_routes.json"),
             internal_routes=str(self._folder / "internal_routes.json"),
             jwks=str(self._folder / "jwks.json"),
@@ -94,6 +96,7 @@ class GatewayFiles:
             endpoints |= endpoints_files(cluster, paths.activator)
         for name, content in endpoints.items():
             self._write(self._endpoints / name, content)
+        self._write(Path(paths.room), room_file(topology))
         wanted = {one["name"]: one for one in clusters(topology, str(self._endpoints), paths.activator)}
         before = self._present_clusters()
         self._write_clusters(before | wanted, wait=bool(wanted.keys() - before.keys()))

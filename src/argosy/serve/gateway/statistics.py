@@ -11,7 +11,12 @@ from argosy.errors import Unavailable
 from argosy.serve.gateway.envoy.names import base_cluster
 from argosy.serve.http.client import Client, RequestFailed
 
-_FIELDS = {"upstream_rq_active": 0, "upstream_rq_pending_active": 1, "upstream_rq_total": 2}
+_FIELDS = {
+    "upstream_rq_active": 0,
+    "upstream_rq_pending_active": 1,
+    "upstream_rq_total": 2,
+    "upstream_rq_active_overflow": 3,
+}
 _FILTER = quote(rf"^cluster\.[^~].*\.({'|'.join(_FIELDS)})$")
 _SECONDS = 5.0
 
@@ -19,11 +24,13 @@ _SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class ClusterStatistics:
     """``active`` requests are with replicas or the activator, ``pending`` ones wait for a connection;
-    ``total`` only grows, from the start of the Envoy that runs, and has every attempt of a request."""
+    ``total`` only grows, from the start of the Envoy that runs, and has every attempt of a request;
+    ``refused`` grows likewise, with those for which the replicas had no room."""
 
     active: int = 0
     pending: int = 0
     total: int = 0
+    refused: int = 0
 
 
 class _Statistic(msgspec.Struct):
@@ -53,5 +60,5 @@ def _summed(statistics: list[_Statistic]) -> dict[str, ClusterStatistics]:
     sums: dict[str, list[int]] = {}
     for one in statistics:
         cluster, _, field = one.name.removeprefix("cluster.").rpartition(".")
-        sums.setdefault(base_cluster(cluster), [0, 0, 0])[_FIELDS[field]] += one.value
+        sums.setdefault(base_cluster(cluster), [0] * len(_FIELDS))[_FIELDS[field]] += one.value
     return {cluster: ClusterStatistics(*values) for cluster, values in sums.items()}

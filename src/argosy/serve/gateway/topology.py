@@ -21,12 +21,14 @@ class Endpoint:
 class Cluster:
     """The ready replicas of one model, or the routers of one revision.
 
-    While it has no healthy endpoint its requests go to the activator, which knows it by ``name``.
+    While it has no healthy endpoint its requests go to the activator, which knows it by ``name``. ``room`` is
+    how many requests all of them together take at once, whether under way or waiting; 0 bounds nothing.
     """
 
     name: str
     endpoints: tuple[Endpoint, ...]
     balancing: Balancing = field(default_factory=Balancing)
+    room: int = 0
 
     @property
     def speaks_grpc(self) -> bool:

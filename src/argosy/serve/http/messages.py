@@ -19,6 +19,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Headers = ((b"content-type", b"application/json"),)
 RETRY: Headers = ((b"retry-after", b"1"),)
+# Which limit it was, as the gateway says it of its own.
+QUEUE_FULL: Headers = ((b"x-argosy-refused", b"queue"),)
 CLOSE: Headers = ((b"connection", b"close"),)
 KEEP: Headers = ((b"connection", b"keep-alive"),)
 
@@ -77,7 +79,8 @@ class HeadTooLarge(TooLarge):
 
 def failure(error: ArgosyError) -> Answer:
     status = error_status(error)
-    return Answer(status, error_body(error), JSON + RETRY if status in (429, 503) else JSON)
+    headers = JSON + RETRY if status in (429, 503) else JSON
+    return Answer(status, error_body(error), headers + QUEUE_FULL if status == 429 else headers)
 
 
 def unexpected() -> Answer:

@@ -119,7 +119,25 @@ def _cluster(revision: Revision, part: str) -> Cluster:
         for replica in revision.of(part)
         if replica.phase is ReplicaPhase.READY and replica.port is not None
     )
-    return Cluster(cluster_name(revision, part), endpoints, revision.deployment.options.balancing)
+    name, balancing = cluster_name(revision, part), revision.deployment.options.balancing
+    return Cluster(name, endpoints, balancing, _room(revision, part))
+
+
+def _room(revision: Revision, part: str) -> int:
+    """What its replicas take before one of them refuses: of each, what waits, and the batch under way. Of how
+    many requests that is, is not known here: of one when they have many rows each. With a short queue, where
+    it matters how long they wait, no more is counted on, since a replica refuses slowly.
+
+    An ensemble takes no more than its narrowest member. A sharded service is bounded by its router's window.
+    """
+    if part == COMPARER or (part == ROUTER and revision.is_sharded):
+        return 0
+    batching = revision.deployment.options.batching
+    queue = batching.queue_requests
+    each = queue + max(1, min(batching.max_batch_size, queue // 4))
+    members = revision.members if part == ROUTER else (part,)
+    ready = [sum(one.phase is ReplicaPhase.READY for one in revision.of(member)) for member in members]
+    return each * min((count for count in ready if count), default=0)
 
 
 def _backend(revision: Revision) -> Backend:

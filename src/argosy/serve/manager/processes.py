@@ -15,7 +15,7 @@ from argosy.artifacts.reference import ArtifactReference
 from argosy.home import Home
 from argosy.runtime import linux
 from argosy.runtime.protocol import AttemptId, AttemptSpec, Cause, EntryCall, Outcome
-from argosy.serve.lifecycle.state import COMPARER, ROUTER, Replica, Revision, place
+from argosy.serve.lifecycle.state import COMPARER, MOST_ROUTERS, ROUTER, Replica, Revision, place
 from argosy.serve.lifecycle.topology import authority, member_model, model_names
 from argosy.serve.specs import INFERENCE_OVERDUE, ComparerSpec, ReplicaSpec, RouterSpec
 
@@ -116,6 +116,7 @@ def _router_call(home: Home, revision: Revision, internal_socket: str) -> EntryC
         ensemble=options.ensemble,
         sharding=options.sharding if revision.is_sharded else None,
         sources=str(home.sources),
+        parts=max(1, (options.batching.queue_requests + 1) // MOST_ROUTERS),
     )
     return EntryCall("argosy.serve.router.router", "main", msgspec.to_builtins(spec))
 

@@ -95,9 +95,9 @@ def why(outcome: Outcome) -> str:
 
 
 def passed_on(response: Response) -> Answer:
-    retry = response.headers.get(b"retry-after")
-    headers = JSON if retry is None else (*JSON, (b"retry-after", retry))
-    return Answer(response.status, response.body, headers)
+    kept = (b"retry-after", b"x-argosy-refused")
+    told = tuple((name, response.headers[name]) for name in kept if name in response.headers)
+    return Answer(response.status, response.body, (*JSON, *told))
 
 
 def _header_text(reason: str) -> str:

@@ -24,7 +24,7 @@ from argosy.serve.router.parts import SHARD_KEY, Part, shard_key
 from argosy.serve.router.pipeline import Pipeline
 from argosy.serve.router.quorum import BUSY, tell
 from argosy.serve.router.reading import Hold, Reader, TileReader
-from argosy.serve.router.window import Window
+from argosy.serve.router.window import Window, WindowLimits
 from argosy.serve.specs import RouterSpec
 
 # Each may hold one unfinished instance beside its share of the window.
@@ -42,7 +42,7 @@ class Sharded:
         self._spec = spec
         self._sharding = spec.sharding
         self._ensemble = ensemble
-        self._window = Window()
+        self._window = Window(_limits(spec.parts))
         self._hold = Hold()
         clean = spec.sharding.clean
         self._cleaner = Cleaner(load(clean, spec.sources, "the function that cleans")) if clean else None
@@ -219,6 +219,12 @@ class _Told:
 
     def headers(self) -> Headers:
         return tell({name: None for name in self._members if name not in self._missing}, self._missing)
+
+
+def _limits(parts: int) -> WindowLimits:
+    """The usual window, or a narrower one where the shards take less."""
+    usual = WindowLimits()
+    return replace(usual, parts=min(usual.parts, parts), parts_each=min(usual.parts_each, parts))
 
 
 async def _each(parts: Iterable[Part]) -> AsyncGenerator[Part, None]:

@@ -12,6 +12,7 @@ from argosy.serve.gateway.envoy.listeners import (
     queue_listener,
     waking_listener,
 )
+from argosy.serve.gateway.envoy.room import room_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class GatewayPaths:
     both; the control plane makes ``activator``. Envoy writes ``audit``, and reads ``jwks`` once."""
 
     clusters: str
+    room: str
     public_routes: str
     internal_routes: str
     jwks: str
@@ -37,6 +39,7 @@ def bootstrap(port: int, paths: GatewayPaths, key: str = "") -> Json:
     return {
         "node": {"id": "gateway", "cluster": "argosy", "metadata": {"key": key}},
         "admin": {"address": pipe(paths.admin_socket)},
+        "layered_runtime": room_layer(paths.room),
         "bootstrap_extensions": [
             typed("envoy.bootstrap.internal_listener", "bootstrap.internal_listener.v3.InternalListener")
         ],

@@ -26,9 +26,7 @@ from argosy.serve.gateway.envoy.names import (
     queue_cluster,
 )
 
-# By what its source is made of.
 LIMITS_SCRIPT = "limits"
-REFUNDED_SCRIPT = "limits+refund"
 
 _POST = header_is(":method", "POST")
 
@@ -106,7 +104,7 @@ def _admission(lead: Lead, match: Json, guard: _Guard) -> Json:
     facts: dict[str, Any] = {
         "service": lead.service,
         "tier": guard.tier,
-        "concurrency": guard.limit.concurrency,
+        "concurrency": f"{guard.limit.concurrency} request{'' if guard.limit.concurrency == 1 else 's'}",
         "queue": guard.limit.queue,
     }
     return {
@@ -124,8 +122,7 @@ def _counted(service: str, guard: _Guard) -> Json:
         "requests": guard.limit.requests,
         "period": guard.limit.period_seconds,
     }
-    script = LIMITS_SCRIPT if guard.limit.concurrency is None else REFUNDED_SCRIPT
-    return config("filters.http.lua.v3.LuaPerRoute", name=script, filter_context=facts)
+    return config("filters.http.lua.v3.LuaPerRoute", name=LIMITS_SCRIPT, filter_context=facts)
 
 
 def _signed_in_only(lead: Lead) -> Iterator[Json]:

@@ -7,6 +7,7 @@
 local BLOCKS = 256
 local FEWEST_SWEPT = 1024
 local SHORT_BYTES = 65536
+local NAMESPACE = "argosy.limits"
 
 local callers = {}
 local known = 0
@@ -98,8 +99,8 @@ local function refuse(handle, facts, user, wait)
   local whose = user and ("user '" .. user .. "'") or "the anonymous caller at this address"
   local fields = {
     '"error":' .. quoted(string.format(
-      "%s has made %d requests to service '%s' in the last %g s, which is all that tier '%s' may",
-      whose, facts.requests, facts.service, facts.period, facts.tier)),
+      "%s has made %d request%s to service '%s' in the last %g s, which is all that tier '%s' allows",
+      whose, facts.requests, facts.requests == 1 and "" or "s", facts.service, facts.period, facts.tier)),
     '"code":"limited"',
     '"hint":' .. quoted(string.format("send the request again in %d s", seconds)),
     '"limit":"requests"',
@@ -140,7 +141,20 @@ function envoy_on_request(handle)
   if wait > 0 then
     await_short_body(handle)
     refuse(handle, facts, user, wait)
-  elseif remember then
-    remember(handle, key)
+  else
+    handle:streamInfo():dynamicMetadata():set(NAMESPACE, "counted", key)
+  end
+end
+
+-- A request that another limit refused was never made.
+function envoy_on_response(handle)
+  local refused = handle:headers():get("x-argosy-refused")
+  if refused ~= "concurrency" and refused ~= "queue" then
+    return
+  end
+  local counted = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
+  local entry = counted and callers[counted.counted]
+  if entry and entry.filled > 0 then
+    entry.filled = entry.filled - 1
   end
 end

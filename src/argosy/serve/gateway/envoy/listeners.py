@@ -10,7 +10,7 @@ from argosy.serve.access.tokens import ISSUER
 from argosy.serve.gateway.envoy.actions import BODY_LIMIT, REQUEST_SECONDS
 from argosy.serve.gateway.envoy.audit_log import audit_log
 from argosy.serve.gateway.envoy.grpc_routes import MODEL_SCRIPT
-from argosy.serve.gateway.envoy.guards import LIMITS_SCRIPT, REFUNDED_SCRIPT
+from argosy.serve.gateway.envoy.guards import LIMITS_SCRIPT
 from argosy.serve.gateway.envoy.json_types import BUFFER, Json, duration, loopback, pipe, typed, watched
 from argosy.serve.gateway.envoy.names import (
     ADMITTED,
@@ -47,7 +47,7 @@ def public_listener(port: int, routes: str, jwks: str, audit: str) -> Json:
         # A script by itself is given no more than a stream's window of 1 MiB over HTTP/2.
         {**_buffer(WHOLE_FILTER), "disabled": True},
         _scripts(MODEL_FILTER, MODEL_SCRIPT),
-        _scripts(LIMITS_FILTER, LIMITS_SCRIPT, REFUNDED_SCRIPT),
+        _scripts(LIMITS_FILTER, LIMITS_SCRIPT),
         _buffer(),
         _ROUTER,
     ]
@@ -207,6 +207,4 @@ def _buffer(name: str = BUFFER) -> Json:
 
 @cache
 def _script(name: str) -> str:
-    """The sources of that name, one after the other."""
-    folder = resources.files(__package__)
-    return "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in name.split("+"))
+    return resources.files(__package__).joinpath(f"{name}.lua").read_text()

@@ -61,8 +61,8 @@ def _too_many(match: Json, *headers: Json) -> Json:
         status=429,
         headers=(*headers, _refused("concurrency")),
         retry_after=1,
-        error=f"tier '{tier}' of service '{service}' has {_fact('concurrency')} requests under way and "
-        f"{_fact('queue')} waiting, which is all it may have at once",
+        error=f"tier '{tier}' of service '{service}' has {_fact('concurrency')} under way and "
+        f"{_fact('queue')} waiting, which is all that it allows at once",
         code="limited",
         hint=f"{_AGAIN}, or when one of the requests under way is answered",
         limit="concurrency",
@@ -97,13 +97,8 @@ def replica_errors() -> list[Json]:
             code="unavailable",
             hint=state,
         ),
-        _mapper(
-            _flags("UO"),
-            retry_after=1,
-            error="too many requests are under way for %PATH(NQ)%",
-            code="overloaded",
-            hint=_AGAIN,
-        ),
+        _full(_both(_flags("UO"), _is_grpc()), header("grpc-status", _RESOURCE_EXHAUSTED)),
+        _full(_flags("UO")),
         _mapper(
             _flags("UT"),
             error=f"no answer for %PATH(NQ)% within {REQUEST_SECONDS:g} s",
@@ -111,6 +106,20 @@ def replica_errors() -> list[Json]:
             hint="send fewer instances in a request",
         ),
     ]
+
+
+def _full(match: Json, *headers: Json) -> Json:
+    """The replicas have all the requests that they take: what they would say themselves, but sooner."""
+    return _mapper(
+        match,
+        status=429,
+        headers=(*headers, _refused("queue")),
+        retry_after=1,
+        error="the replicas for %PATH(NQ)% have as many requests under way and waiting as they take",
+        code="overloaded",
+        hint=f"{_AGAIN}; more replicas take more: `argosy scale`",
+        limit="queue",
+    )
 
 
 def _protocol() -> list[Json]:
