@@ -101,9 +101,9 @@ def test_the_number_that_a_reason_gives_follows_from_the_load_that_it_gives(
 def test_in_a_panic_the_reason_tells_what_is_needed_now_beside_what_stays() -> None:
     _, decisions = run(every_second([1.0] * 30 + [80.0] + [16.0] * 20, ready=2), SCALING, Bounds(1, 100))
     first, last = decisions[30], decisions[-1]
-    assert first.reason == "80 requests under way came suddenly to 2 ready, 8 a replica: 10 needed"
+    assert first.reason == "80 requests under way or refused came suddenly to 2 ready, 8 a replica: 10 needed"
     assert (first.desired, last.desired) == (10, 10)
-    now = "16 requests under way now, 8 a replica: 2 needed"
+    now = "16 requests under way or refused now, 8 a replica: 2 needed"
     assert last.reason.startswith(f"{now}; a sudden load needed 10, which stay until")
 
 
