@@ -6,13 +6,9 @@ from typing import Any
 
 import orjson
 
-from argosy.errors import ArgosyError, InvalidInput, Unavailable
+from argosy.errors import ArgosyError, Unavailable
 
 MESSAGE_CHARACTERS = 2000
-
-
-class InvalidInstance(InvalidInput):
-    """One of the request's instances is not what the model takes; the message names its position."""
 
 
 class Overloaded(Unavailable):
